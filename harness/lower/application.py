@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The target's application as a case has it act: sockets whose outcomes are asserted.
+
+Every call is a line of the story. What the upper tester returns at once is a `Pending`; asking for its outcome waits,
+in the target's time, while the injector goes on taking what the wire brings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..upper.base import Call, Half
+from ..wire.clock import SECOND, Outcome
+from ..wire.segment import Flow
+from . import stream
+from .case import Case
+from .peer import Peer
+from .timing import After, Stamped
+from .verdict import Step
+
+_OPEN: Final = "has not returned"
+
+
+class Pending:
+    """A socket call whose outcome is still open."""
+
+    def __init__(self, case: Case, call: Call) -> None:
+        self._case = case
+        self._call = call
+        self.begun: Stamped = case.moment()
+        case.start(call)
+
+    def outcome(self, due: After | None = None, within_s: float | None = None) -> Outcome | None:
+        """How it ended, or None if it has not by then; a `due` time only bounds the wait here."""
+        until = self._case.deadline(within_s)
+        if due is not None:
+            start = due.since or self.begun
+            _, latest = self._case.timing.window(due)
+            until = (start.stamp_ns or 0) + latest + max(self._case.response_ns, latest // 2)
+        outcome = self._case.outcome(self._call, until)
+        self._case.step("api", f"{self._call.name}() -> {_OPEN if outcome is None else outcome}")
+        return outcome
+
+    def expect(self, wanted: str, due: After | None = None, *, within_s: float | None = None,
+               rule: str | None = None) -> Any:
+        """It must end with this errno name, `done` meaning success; returns the value. Raises Mismatch.
+
+        With `due` the time counts from the call itself unless `since` says otherwise.
+        """
+        outcome = self.outcome(due, within_s)
+        if outcome is None or outcome.error != ("" if wanted == "done" else wanted):
+            got = _OPEN if outcome is None else str(outcome)
+            raise self._wrong(f"{self._call.name}() -> {wanted}", f"{self._call.name}() -> {got}", rule)
+        if due is not None:
+            self._in_time(outcome, due, rule)
+        self._case.story.proof.add("api")
+        return outcome.value
+
+    def expect_open(self, *, rule: str | None = None) -> None:
+        """It must not have ended yet. Raises Mismatch."""
+        outcome = self._case.outcome(self._call, self._case.clock.now())
+        if outcome is not None and outcome.error != _OPEN:
+            self._case.step("api", f"{self._call.name}() -> {outcome}", "unexpected")
+            raise self._wrong(f"{self._call.name}() {_OPEN}", f"{self._call.name}() -> {outcome}", rule)
+
+    def _in_time(self, outcome: Outcome, due: After, rule: str | None) -> None:
+        start = due.since or self.begun
+        what = f"{self._call.name}() -> {outcome.error or 'done'}"
+        check = self._case.check_time(what, due, start, self._case.moment(outcome.at_ns))
+        if not check.kept:
+            began = start.stamp_ns or 0
+            raise self._wrong(f"{what} after {(check.earliest_ns - began) / SECOND:.3f} to "
+                              f"{(check.latest_ns - began) / SECOND:.3f} s",
+                              f"{what} after {(check.got_ns - began) / SECOND:.3f} s", rule)
+
+    def _wrong(self, expected: str, got: str, rule: str | None) -> Exception:
+        self._case.story.steps[-1].mark = "mismatch"
+        return self._case.mismatch(expected=expected, got=got, rule=rule, fields=("outcome",))
+
+
+class Connection:
+    """A connected (or connecting) socket of the target, and the place that its two streams have reached."""
+
+    def __init__(self, case: Case, handle: object, peer: Peer) -> None:
+        self._case = case
+        self.handle = handle
+        self._sent = case.streams.setdefault(peer.flow, bytearray())
+        self._received = 0
+        case.handles.append(handle)
+
+    def send(self, data: int | bytes, *, urgent: bool = False, rule: str | None = None) -> int:
+        """Have the application send octets of the target's stream (a count) or those given; returns how many were taken.
+
+        Raises Mismatch if the call fails.
+        """
+        if isinstance(data, int):
+            data = stream.octets("target", len(self._sent), data)
+        name = f"send({len(data)}{', urgent' if urgent else ''})"
+        step = self._case.step("api", name)
+        outcome = self._case.upper.send(self.handle, data, urgent=urgent)
+        self._called(name, outcome, rule, step)
+        taken = outcome.value if isinstance(outcome.value, int) else len(data)
+        self._sent += data[:taken]
+        return taken
+
+    def expect_send_error(self, wanted: str, *, rule: str | None = None) -> None:
+        """A send must fail at once with this errno name. Raises Mismatch."""
+        outcome = self._case.upper.send(self.handle, b"x")
+        self._case.step("api", f"send(1) -> {outcome}")
+        self._compare("send", wanted, outcome, rule)
+
+    def _called(self, name: str, outcome: Outcome, rule: str | None, step: Step) -> None:
+        step.text = f"{name} -> {outcome}"
+        if outcome.error:
+            step.mark = "mismatch"
+            raise self._case.mismatch(expected=f"{name} -> done", got=f"{name} -> {outcome.error}", rule=rule,
+                                      fields=("outcome",))
+
+    def _compare(self, name: str, wanted: str, outcome: Outcome, rule: str | None) -> None:
+        if outcome.error != wanted:
+            self._case.story.steps[-1].mark = "mismatch"
+            raise self._case.mismatch(expected=f"{name}() -> {wanted or 'done'}", got=f"{name}() -> {outcome}",
+                                      rule=rule, fields=("outcome",))
+        self._case.story.proof.add("api")
+
+    def receive(self, size: int = 65536) -> Pending:
+        """Begin to read up to `size` octets."""
+        return Pending(self._case, self._case.upper.recv(self.handle, size))
+
+    def expect_data(self, count: int | bytes, *, rule: str | None = None) -> None:
+        """The application must be given the next octets of our stream (a count), or those given. Raises Mismatch."""
+        wanted = count if isinstance(count, bytes) else stream.octets("injector", self._received, count)
+        got = b""
+        while len(got) < len(wanted):
+            outcome = self.receive(len(wanted) - len(got)).outcome()
+            if outcome is None or outcome.error:
+                break
+            if outcome.value == wanted:
+                got = wanted
+            elif outcome.value:
+                got += outcome.value
+            else:
+                break
+        self._received += len(got)
+        if got != wanted:
+            self._case.story.steps[-1].mark = "mismatch"
+            raise self._case.mismatch(expected=f"{len(wanted)} octets for the application",
+                                      got=f"{len(got)} octets{'' if wanted.startswith(got) else ', others than sent'}",
+                                      rule=rule, fields=("payload",))
+        self._case.story.proof.add("api")
+
+    def expect_no_data(self, *, rule: str | None = None) -> None:
+        """The application must have nothing to read, not even the end of the stream. Raises Mismatch."""
+        pending = self.receive()
+        pending.expect_open(rule=rule)
+
+    def expect_end(self, *, rule: str | None = None) -> None:
+        """The application must be told that our stream has ended. Raises Mismatch."""
+        outcome = self.receive().outcome()
+        if outcome is None or outcome.error or outcome.value != b"":
+            self._case.story.steps[-1].mark = "mismatch"
+            got = f"recv() {_OPEN}" if outcome is None else f"recv() -> {outcome}"
+            raise self._case.mismatch(expected="recv() -> end of stream", got=got, rule=rule, fields=("outcome",))
+        self._case.story.proof.add("api")
+
+    def expect_error(self, wanted: str, due: After | None = None, *, within_s: float | None = None,
+                     rule: str | None = None) -> None:
+        """A read must fail with this errno name. Raises Mismatch."""
+        self.receive().expect(wanted, due, within_s=within_s, rule=rule)
+
+    def expect_pending_error(self, wanted: str, *, rule: str | None = None) -> None:
+        """The error that waits on the socket must be this errno name, "" for none. Raises Mismatch."""
+        got = self._case.upper.pending_error(self.handle)
+        self._case.step("api", f"SO_ERROR -> {got or 'none'}", "" if got == wanted else "mismatch")
+        if got != wanted:
+            raise self._case.mismatch(expected=f"SO_ERROR {wanted or 'none'}", got=f"SO_ERROR {got or 'none'}", rule=rule,
+                                      fields=("outcome",))
+        self._case.story.proof.add("api")
+
+    def shutdown(self, half: Half = "write") -> None:
+        """Close one half. Raises Mismatch if the call fails."""
+        step = self._case.step("api", f"shutdown({half})")
+        self._called(step.text, self._case.upper.shutdown(self.handle, half), None, step)
+
+    def close(self, *, linger_s: int | None = None) -> Pending:
+        """Close the socket; the outcome matters only with a linger time."""
+        self._case.step("api", "close()" if linger_s is None else f"close(), linger {linger_s} s")
+        return Pending(self._case, self._case.upper.close(self.handle, linger_s=linger_s))
+
+    def abort(self) -> None:
+        """ABORT of RFC 9293, 3.9.1.5."""
+        step = self._case.step("api", "abort()")
+        self._called(step.text, self._case.upper.abort(self.handle), None, step)
+
+    def set_option(self, name: str, value: int) -> None:
+        """Set a socket option by name. Raises Mismatch if the target refuses it."""
+        step = self._case.step("api", f"setsockopt({name}, {value})")
+        self._called(step.text, self._case.upper.set_option(self.handle, name, value), None, step)
+
+    def information(self) -> Mapping[str, Any]:
+        """What the target tells of the connection's variables."""
+        return self._case.upper.information(self.handle)
+
+
+class Listener:
+    """A listening socket of the target."""
+
+    def __init__(self, case: Case, handle: object, port: int) -> None:
+        self._case = case
+        self.handle = handle
+        self.port = port
+        case.handles.append(handle)
+
+    def accept(self, peer: Peer, *, rule: str | None = None) -> Connection:
+        """The application's next connection, which must be there in an answer's time. Raises Mismatch."""
+        handle = Pending(self._case, self._case.upper.accept(self.handle)).expect("done", rule=rule)
+        return Connection(self._case, handle, peer)
+
+    def accepting(self) -> Pending:
+        """Begin to accept."""
+        return Pending(self._case, self._case.upper.accept(self.handle))
+
+    def expect_none(self, *, rule: str | None = None) -> None:
+        """No connection may be waiting. Raises Mismatch."""
+        self.accepting().expect_open(rule=rule)
+
+    def expect_listening(self, *, rule: str | None = None) -> None:
+        """The target must still listen. Raises Mismatch."""
+        if not self._case.upper.listening(self._case.addresses.target, self.port):
+            raise self._case.mismatch(expected="state LISTEN", got="no listener", rule=rule, fields=("state",))
+        self._case.story.proof.add("api")
+
+    @property
+    def half_open(self) -> int:
+        """Connections of this listener that are in SYN-RECEIVED, as the target counts them."""
+        return self._case.upper.half_open(self.port)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._case.step("api", f"close() of the listener on {self.port}")
+        self._case.upper.close(self.handle)
+
+
+class Application:
+    """The target's application of one case."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+
+    def listen(self, port: int | None = None, *, backlog: int = 16, options: Mapping[str, int] | None = None) -> Listener:
+        """Listen on a port of the target (None: a fresh one)."""
+        port = self._case.port() if port is None else port
+        handle = self._case.upper.listen(self._case.addresses.target, port, backlog=backlog, options=options or {})
+        self._case.step("api", f"listen({backlog}) on port {port}")
+        return Listener(self._case, handle, port)
+
+    def connect(self, peer: Peer, *, options: Mapping[str, int] | None = None) -> tuple[Connection, Pending]:
+        """Begin a connection from the target's end of this peer's four-tuple: the socket, and the call."""
+        flow: Flow = peer.flow
+        handle, call = self._case.upper.connect(flow, options=options or {})
+        self._case.step("api", f"connect() to port {flow.local_port}")
+        return Connection(self._case, handle, peer), Pending(self._case, call)

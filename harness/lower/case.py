@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One case while it runs: its peers, its sockets, what has happened so far, and what is wrong with it.
+
+A case is a closed world (DESIGN, rule 2): whatever arrives for one of its connections has to be expected by somebody,
+and `Case.finish` looks at what nobody expected and at what the oracle found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from ..requirements.catalogue import Requirement, load
+from ..upper.base import UpperTester
+from ..wire.clock import SECOND, Outcome
+from ..wire.errors import ScriptError
+from ..wire.frame import Frame
+from ..wire.icmp import IcmpMessage
+from ..wire.ip import Packet
+from ..wire.notation import render
+from ..wire.segment import Flow, Segment
+from .injector import Injector, Transmission
+from .peer import Peer
+from .timing import After, Stamped, Timing
+from .verdict import Finding, Inconclusive, Mismatch, Step, Story, TimingCheck
+
+_FIRST_PORT: Final = 20000
+_PORTS: Final = 40000
+_WRAPPING_ROOM: Final = 80
+
+
+class Values(Protocol):
+    """What a case wants to know of the target's profile."""
+
+    def value(self, name: str) -> Any:
+        """A timer or limit by its own or its well-known name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """The two ends of the link in one family, packed."""
+
+    local: bytes
+    target: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """An instant of the target's clock, in nanoseconds."""
+
+    stamp_ns: int | None
+
+
+class Ports:
+    """Port numbers that no earlier case of this lab has used for a long time."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def take(self) -> int:
+        """The next port number."""
+        self._next = (self._next + 1) % _PORTS
+        return _FIRST_PORT + self._next
+
+
+class Case:
+    """One run of one case.
+
+    `requirements` are what the case covers, the first one being what a mismatch is held against unless the step names
+    another. `seed` and the case's own name choose the initial sequence numbers. `response_ns` is how long an answer that
+    is due at once may take, in nanoseconds.
+    """
+
+    def __init__(self, *, name: str, injector: Injector, upper: UpperTester, profile: Values, timing: Timing,
+                 addresses: Addresses, ports: Ports, requirements: Mapping[str, Requirement], seed: int = 0) -> None:
+        self.name = name
+        self.injector = injector
+        self.clock = injector.clock
+        self.upper = upper
+        self.profile = profile
+        self.timing = timing
+        self.addresses = addresses
+        self.requirements = requirements
+        self.response_ns = round(profile.value("response_s") * SECOND)
+        self.story = Story()
+        self.streams: dict[Flow, bytearray] = {}
+        self.trace: list[tuple[Frame, str]] = []
+        self.handles: list[object] = []
+        self._ports = ports
+        self._seed = seed
+        self._own_ports: set[int] = set()
+        self._peers: dict[Flow, Peer] = {}
+        self._icmp: list[tuple[IcmpMessage, Step]] = []
+        self._others: list[tuple[Packet, Step]] = []
+        self._calls: list[Any] = []
+        self._in_preamble = False
+        self.began_ns = self.clock.now()
+        injector.begin(self)
+
+    # -- ends of the connection -------------------------------------------------------------------------------------
+
+    def port(self) -> int:
+        """A fresh port number, on either side."""
+        port = self._ports.take()
+        self._own_ports.add(port)
+        return port
+
+    def initial_number(self) -> int:
+        """Our next initial sequence number: a little before 2**32, so that every exchange wraps (RFC 9293, 3.4)."""
+        digest = zlib.crc32(f"{self._seed}/{self.name}/{len(self._peers)}".encode())
+        return (1 << 32) - 1 - digest % _WRAPPING_ROOM
+
+    def peer(self, *, target_port: int | None = None, local_port: int | None = None, local: bytes | None = None,
+             iss: int | None = None) -> Peer:
+        """Another end of ours: by default fresh ports on both sides and an initial sequence number that wraps."""
+        flow = Flow(
+            local=local or self.addresses.local,
+            local_port=self.port() if local_port is None else local_port,
+            target=self.addresses.target,
+            target_port=self.port() if target_port is None else target_port,
+        )
+        if flow in self._peers:
+            raise ScriptError(f"peer {flow.local_port} -> {flow.target_port}: exists in this case already")
+        self._peers[flow] = Peer(self, flow, iss=self.initial_number() if iss is None else iss)
+        return self._peers[flow]
+
+    def forget(self, peer: Peer) -> None:
+        """Make room for another peer on the same four-tuple; nothing may be left unread on this one."""
+        peer.finish()
+        del self._peers[peer.flow]
+
+    # -- what arrives ------------------------------------------------------------------------------------------------
+
+    def take_segment(self, flow: Flow, segment: Segment, frame: Frame) -> str:
+        """A segment of the target: to its peer; to nobody's connection, it is a stray of ours or of an earlier case."""
+        peer = self._peers.get(flow)
+        if peer is not None:
+            return peer.deliver(segment)
+        if flow.target_port not in self._own_ports and flow.local_port not in self._own_ports:
+            return ""
+        text = render(segment)
+        step = self.step("target", f"{text}  (ports {flow.target_port} > {flow.local_port})")
+        self._others.append((_packet_of(flow, segment), step))
+        return text
+
+    def take_icmp(self, message: IcmpMessage, packet: Packet) -> str:
+        """An ICMP message of the target."""
+        step = self.step("target", _icmp_text(message))
+        self._icmp.append((message, step))
+        return step.text
+
+    def take_other(self, packet: Packet) -> str:
+        """A fragment, or a protocol that no case speaks."""
+        step = self.step("target", f"IP protocol {packet.protocol}{', a fragment' if packet.fragment else ''}, "
+                                   f"{len(packet.payload)} octets")
+        self._others.append((packet, step))
+        return step.text
+
+    # -- waiting -----------------------------------------------------------------------------------------------------
+
+    def deadline(self, within_s: float | None = None) -> int:
+        """The instant at which an answer is overdue."""
+        return self.clock.now() + (self.response_ns if within_s is None else round(within_s * SECOND))
+
+    def start(self, call: Any) -> None:
+        """Let waits bring the outcome of this socket call."""
+        self._calls.append(call)
+        self.clock.register(call)
+
+    def outcome(self, call: Any, until: int) -> Outcome | None:
+        """The outcome of a call that was registered, or None if it has none by then."""
+        while call not in self.injector.outcomes:
+            if self.injector.wait(until) is None:
+                return None
+        outcome = self.injector.outcomes[call]
+        if not outcome.at_ns:
+            outcome = Outcome(call=call, value=outcome.value, error=outcome.error, at_ns=self.clock.now())
+            self.injector.outcomes[call] = outcome
+        return outcome
+
+    def pause(self, seconds: float) -> None:
+        """Let that much of the target's time pass; what arrives meanwhile is kept for the expectations to come."""
+        until = self.clock.now() + round(seconds * SECOND)
+        while self.injector.wait(until) is not None:
+            pass
+
+    # -- the story ---------------------------------------------------------------------------------------------------
+
+    def step(self, side: str, text: str, mark: str = "") -> Step:
+        """Write one line of the story, stamped now."""
+        step = Step(at_ns=self.clock.now(), side=side, text=text, mark=mark)
+        self.story.steps.append(step)
+        return step
+
+    def moment(self, at_ns: int | None = None) -> Stamped:
+        """An instant to count from; the present one by default."""
+        return Moment(stamp_ns=self.clock.now() if at_ns is None else at_ns)
+
+    def level_of(self, requirement: str) -> str:
+        """The level of any requirement of the catalogue."""
+        return load().get(requirement).level
+
+    def note(self, text: str) -> None:
+        """Write a remark."""
+        self.step("note", text)
+
+    def requirement(self, rule: str | None) -> tuple[str, str]:
+        """Id and level of the rule that a step is held against."""
+        if rule is None:
+            if not self.requirements:
+                return "none", "MUST"
+            rule = next(iter(self.requirements))
+        known = self.requirements.get(rule)
+        if known is None:
+            raise ScriptError(f"rule {rule!r}: not covered by this case; covered: {', '.join(self.requirements)}")
+        return rule, known.level
+
+    def mismatch(self, *, expected: str, got: str, rule: str | None = None, fields: Sequence[str] = (),
+                 state: str = "", detail: str = "") -> Mismatch:
+        """The finding that ends the case; raise it.
+
+        While the case is only being brought to where it begins, the same is an `Inconclusive` (DESIGN, rule 3).
+        """
+        requirement, level = self.requirement(rule)
+        finding = Finding(requirement=requirement, level=level, source="case", expected=expected, got=got,
+                          fields=tuple(fields), step=max(0, len(self.story.steps) - 1), state=state, detail=detail)
+        if self._in_preamble:
+            raise Inconclusive(f"the target could not be brought to where the case begins: expected {expected}, "
+                               f"got {got}")
+        self.story.findings.append(finding)
+        return Mismatch(finding)
+
+    def advise(self, *, expected: str, got: str, rule: str) -> None:
+        """Record a rule not kept without ending the case: what is found counts at the end."""
+        requirement, level = self.requirement(rule)
+        self.story.findings.append(Finding(requirement=requirement, level=level, source="case", expected=expected,
+                                           got=got, step=max(0, len(self.story.steps) - 1)))
+
+    def violation(self, *, requirement: str, level: str, expected: str, got: str, fields: Sequence[str],
+                  step: int) -> None:
+        """Record what the oracle found; it counts when the case ends."""
+        if any(known.requirement == requirement and known.source == "oracle" for known in self.story.findings):
+            return
+        self.story.findings.append(Finding(requirement=requirement, level=level, source="oracle", expected=expected,
+                                           got=got, fields=tuple(fields), step=step))
+
+    @contextlib.contextmanager
+    def preamble(self) -> Iterator[None]:
+        """What goes wrong inside says nothing about the case: the verdict is inconclusive."""
+        outer, self._in_preamble = self._in_preamble, True
+        try:
+            yield
+        finally:
+            self._in_preamble = outer
+
+    def check_time(self, what: str, due: After, start: Stamped, got: Stamped) -> TimingCheck:
+        """Whether something came when it was due; the check is written into the report."""
+        self.injector.stamp()
+        earliest, latest = self.timing.window(due)
+        start_ns = start.stamp_ns or 0
+        check = TimingCheck(what=what, due_ns=start_ns + round(due.due_s * SECOND), earliest_ns=start_ns + earliest,
+                            latest_ns=start_ns + latest, got_ns=got.stamp_ns or 0)
+        self.story.checks.append(check)
+        return check
+
+    # -- other protocols ---------------------------------------------------------------------------------------------
+
+    def send_packet(self, packet: Any, text: str) -> Transmission:
+        """Send an IP packet, octets or scapy's, that belongs to no peer."""
+        return self.injector.send_packet(bytes(packet), step=self.step("injector", text))
+
+    def expect_icmp(self, kind: int, code: int, *, quoting: bytes = b"", rule: str | None = None) -> IcmpMessage:
+        """An ICMP message of that type and code; `quoting` must stand in the packet that it quotes."""
+        until = self.deadline()
+        wanted = f"ICMP type {kind} code {code}"
+        while not self._icmp:
+            if self.injector.wait(until) is None:
+                self.step("note", f"missing: {wanted}", "missing")
+                raise self.mismatch(expected=wanted, got="nothing", rule=rule)
+        message, step = self._icmp.pop(0)
+        fields = [name for name, same in (("type", message.type == kind), ("code", message.code == code),
+                                          ("checksum", message.good_checksum), ("quote", quoting in message.body))
+                  if not same]
+        if fields:
+            step.mark = "mismatch"
+            raise self.mismatch(expected=wanted, got=_icmp_text(message), rule=rule, fields=fields)
+        self.story.proof.add("wire")
+        return message
+
+    # -- proof of life -----------------------------------------------------------------------------------------------
+
+    def sentinel(self) -> None:
+        """Prove that path and target are alive: a SYN to a closed port has to be refused.
+
+        The wire keeps its order, so whatever the target sends at once upon an earlier stimulus has arrived by then.
+        Raises Inconclusive without the refusal.
+        """
+        probe = self.peer()
+        with self.preamble():
+            probe.send("S 0:0(0) win 65535")
+            probe.expect("R. 0:0(0) ack 1")
+        self.forget(probe)
+
+    def finish(self) -> None:
+        """Judge what nobody expected and what the oracle saw. Raises Mismatch for the worst of it."""
+        self.injector.drain()
+        for peer in self._peers.values():
+            peer.finish()
+        for step in [step for _, step in (*self._icmp, *self._others)]:
+            step.mark = "unexpected"
+            raise self.mismatch(expected="nothing more", got=step.text)
+        for finding in self.story.findings:
+            if finding.deviation is None and finding.level.startswith("MUST"):
+                raise Mismatch(finding)
+        if self.story.findings:
+            raise Mismatch(self.story.findings[0])
+
+    def close(self) -> None:
+        """End the connections that are left on the target, and take the trace off the injector."""
+        for handle in self.handles:
+            self.upper.abort(handle)
+        for peer in self._peers.values():
+            peer.reset_leftover()
+        for call in self._calls:
+            self.clock.unregister(call)
+        self.injector.outcomes.clear()
+        self.trace = self.injector.end()
+
+
+def _packet_of(flow: Flow, segment: Segment) -> Packet:
+    return Packet(source=flow.target, destination=flow.local, protocol=6, ttl=segment.ttl or 0,
+                  traffic_class=segment.traffic_class or 0, fragment=False, payload=b"", raw=segment.raw)
+
+
+def _icmp_text(message: IcmpMessage) -> str:
+    return f"ICMP{'v6' if message.ipv6 else ''} type {message.type} code {message.code}"

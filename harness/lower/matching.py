@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Lays what is expected over what came, and names the fields that differ.
+
+A notation that is expected is closed (DESIGN, *The wire*): no option list means no options, `<...>` any; no `win` means
+any; a payload that is not given must equal the stream due. PSH is demanded where it is written, and is the sender's
+choice on any other segment that carries data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from ..wire import seq as arithmetic
+from ..wire.notation import Notation, OptionPattern, render, render_options
+from ..wire.segment import ACK, PSH, Kind, Option, Segment
+
+_PADDING = (Kind.NOP, Kind.EOL)
+WILDCARDS = frozenset(field.name for field in fields(Segment)) - {"verdict", "stamp_ns", "outgoing", "raw"}
+"""The names that an expectation may override, None meaning *don't care*."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pattern:
+    """An expectation with absolute numbers; None in a field means any.
+
+    `length` is the payload's; `options` None means any list, `more_options` that others may follow.
+    """
+
+    text: str
+    flags: int | None
+    seq: int | None
+    ack: int | None
+    window: int | None
+    urgent: int | None
+    length: int | None
+    payload: bytes | None
+    options: tuple[OptionPattern, ...] | None
+    more_options: bool
+    sack_base: int
+
+    @classmethod
+    def of(cls, notation: Notation, *, seq_base: int, ack_base: int) -> Pattern:
+        """A notation of the target's segment, made absolute by the target's and our initial numbers."""
+        return cls(
+            text=notation.text,
+            flags=notation.flags,
+            seq=arithmetic.add(seq_base, notation.seq),
+            ack=arithmetic.add(ack_base, notation.ack) if notation.ack is not None else None,
+            window=notation.window,
+            urgent=notation.urgent,
+            length=notation.length,
+            payload=notation.payload,
+            options=() if notation.options is None else notation.options,
+            more_options=notation.more_options,
+            sack_base=ack_base,
+        )
+
+
+def of_segment(segment: Segment, *, ack_base: int = 0) -> Pattern:
+    """A `Segment` as an expectation: None in a field is the wildcard."""
+    options = segment.options
+    return Pattern(
+        text=render(segment),
+        flags=segment.flags, seq=segment.seq, ack=segment.ack, window=segment.window, urgent=segment.urgent,
+        length=None if segment.payload is None else len(segment.payload), payload=segment.payload,
+        options=None if options is None else tuple(OptionPattern(option.kind, exact=option) for option in options),
+        more_options=False, sack_base=ack_base,
+    )
+
+
+def differences(pattern: Pattern, got: Segment, due: bytes | None = None) -> tuple[str, ...]:
+    """The names of the fields in which `got` is not what `pattern` says.
+
+    `due` is the target's stream at this place, compared with the payload where the pattern gives none.
+    """
+    found: list[str] = []
+    if pattern.flags is not None and not _same_flags(pattern.flags, got):
+        found.append("flags")
+    for name in ("seq", "ack", "window", "urgent"):
+        wanted = getattr(pattern, name)
+        if wanted is not None and wanted != getattr(got, name) and (name != "ack" or got.has(ACK)):
+            found.append(name)
+    payload = got.payload or b""
+    if pattern.length is not None and pattern.length != len(payload):
+        found.append("length")
+    elif (wanted := pattern.payload if pattern.payload is not None else due) is not None and wanted != payload:
+        found.append("payload")
+    if not _same_options(pattern, got.options or ()):
+        found.append("options")
+    return tuple(found)
+
+
+def _same_flags(wanted: int, got: Segment) -> bool:
+    flags = got.flags or 0
+    if got.payload and not wanted & PSH:
+        flags &= ~PSH
+    return flags == wanted
+
+
+def _same_options(pattern: Pattern, options: tuple[Option, ...]) -> bool:
+    """Order and padding are the sender's choice: lists are compared without NOP and EOL, as sets with counts."""
+    if pattern.options is None:
+        return True
+    left = [option for option in options if option.kind not in _PADDING]
+    for wanted in pattern.options:
+        if wanted.kind in _PADDING:
+            continue
+        match = next((option for option in left if wanted.matches(option, pattern.sack_base)), None)
+        if match is None:
+            return False
+        left.remove(match)
+    return pattern.more_options or not left
+
+
+def describe(pattern: Pattern, *, seq_base: int, ack_base: int) -> str:
+    """The expectation in the notation, with `*` where anything goes."""
+    segment = Segment(flags=pattern.flags, seq=pattern.seq, ack=pattern.ack, window=pattern.window,
+                      urgent=pattern.urgent, payload=bytes(pattern.length or 0))
+    words = render(segment, seq_base=seq_base, ack_base=ack_base).split(" ")
+    if pattern.flags is None:
+        words[0] = "*"
+    if pattern.seq is None:
+        words[1] = f"*({'*' if pattern.length is None else pattern.length})"
+    if pattern.ack is None and "ack" in words:
+        words[words.index("ack") + 1] = "*"
+    return " ".join(words) + _described_options(pattern)
+
+
+def _described_options(pattern: Pattern) -> str:
+    if pattern.options is None:
+        return " <...>"
+    items = [_described_option(option, pattern.sack_base) for option in pattern.options]
+    if pattern.more_options:
+        items.append("...")
+    return f" <{','.join(items)}>" if items else ""
+
+
+def _described_option(pattern: OptionPattern, base: int) -> str:
+    if None not in pattern.fields:
+        return render_options((pattern.option(base),), base)[1:-1]
+    values = ["*" if value is None else str(value) for value in pattern.fields]
+    if pattern.kind == Kind.TIMESTAMPS:
+        return f"TS val {values[0]} ecr {values[1]}"
+    return f"{render_options((pattern.option(),))[1:-1].split(' ')[0]} {values[0]}"

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Our end of one connection: it sends what a case says, and holds what comes against what the case expects."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from ..wire import ip
+from ..wire import seq as arithmetic
+from ..wire.clock import SECOND
+from ..wire.codec import decode, encode
+from ..wire.errors import ScriptError
+from ..wire.notation import Notation, parse, render
+from ..wire.segment import ACK, RST, SYN, Flow, Segment
+from . import stream
+from .injector import Transmission
+from .matching import WILDCARDS, Pattern, describe, differences, of_segment
+from .oracle import Oracle
+from .timing import After, Stamped
+from .verdict import Step
+
+if TYPE_CHECKING:
+    from .case import Case
+
+Spec = str | Segment
+"""What may be expected: the notation, or a `Segment` in which None is the wildcard."""
+
+DEFAULT_WINDOW: Final = 65535
+
+
+@dataclass(slots=True, kw_only=True)
+class Arrival:
+    """A segment that came, and its line in the story."""
+
+    segment: Segment
+    step: Step
+
+
+class Peer:
+    """One end of a connection with the target.
+
+    Numbers in the notation are relative: ours to `iss`, the target's to `irs`, which is the number of its SYN; until one
+    has been seen, the target's numbers are absolute. `send_next` and `receive_next` are absolute.
+    """
+
+    def __init__(self, case: Case, flow: Flow, *, iss: int) -> None:
+        self.case = case
+        self.flow = flow
+        self.iss = iss
+        self.irs: int | None = None
+        self.window = DEFAULT_WINDOW
+        self.send_next = iss
+        self.receive_next = 0
+        self.last: Stamped | None = None
+        self._inbox: deque[Arrival] = deque()
+        self._arrived: list[Segment] = []
+        self._acknowledged: list[tuple[int, Transmission]] = []
+        self._oracle = Oracle(flow, case.injector.link.mtu)
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+
+    def send(self, what: Any, **fields: Any) -> Transmission:
+        """Send a segment: in the notation, as a `Segment` (None: default), or as scapy's packet or octets of IP.
+
+        `fields` override those of a `Segment` (`send(".", ...)` has no wildcard: None means the default). A payload that
+        is not given is our stream's at that place. Raises ScriptError if it cannot be built, LinkError if not sent.
+        """
+        if isinstance(what, (str, Segment)):
+            segment = self._segment(parse(what) if isinstance(what, str) else what, fields)
+            packet = encode(segment, self.flow)
+            text = self._ours(segment)
+        else:
+            packet = bytes(what)
+            segment, text = self._foreign(packet)
+        transmission = self.case.injector.send_packet(packet, step=self.case.step("injector", text), segment=segment)
+        self._follow(segment, transmission)
+        self.last = transmission
+        return transmission
+
+    def _segment(self, what: Notation | Segment, fields: dict[str, Any]) -> Segment:
+        if isinstance(what, Notation):
+            if what.more_options:
+                raise ScriptError(f"send {what.text!r}: `...` says nothing that can be sent; list the options")
+            place = max(what.seq - 1, 0)
+            payload = stream.octets("injector", place, what.length) if what.payload is None else what.payload
+            what = Segment(
+                flags=what.flags,
+                seq=arithmetic.add(self.iss, what.seq),
+                ack=None if what.ack is None else arithmetic.add(self.irs or 0, what.ack),
+                window=what.window,
+                urgent=what.urgent,
+                options=tuple(pattern.option(self.irs or 0) for pattern in what.options or ()),
+                payload=payload,
+            )
+        if fields:
+            what = replace(what, **fields)
+        return replace(
+            what,
+            seq=self.send_next if what.seq is None else what.seq,
+            ack=(self.receive_next if what.has(ACK) else 0) if what.ack is None else what.ack,
+            window=self.window if what.window is None else what.window,
+        )
+
+    def _foreign(self, packet: bytes) -> tuple[Segment | None, str]:
+        known = ip.dissect(packet)
+        segment = decode(known, outgoing=True) if known is not None and not known.fragment else None
+        if segment is not None and segment.source_port == self.flow.local_port:
+            return segment, self._ours(segment)
+        kind = "fragment" if known is not None and known.fragment else "packet"
+        return None, f"IP {kind}, {len(packet)} octets"
+
+    def _follow(self, segment: Segment | None, transmission: Transmission) -> None:
+        if segment is None:
+            return
+        self._oracle.sent(segment)
+        if not segment.has(RST):
+            end = arithmetic.add(segment.seq or 0, segment.length)
+            self.send_next = arithmetic.latest(self.send_next, end)
+        if segment.has(ACK):
+            self._acknowledged.append((segment.ack or 0, transmission))
+
+    def _ours(self, segment: Segment) -> str:
+        return render(segment, seq_base=self.iss, ack_base=self.irs or 0)
+
+    def _theirs(self, segment: Segment) -> str:
+        return render(segment, seq_base=self.irs or 0, ack_base=self.iss)
+
+    # -- what arrives ------------------------------------------------------------------------------------------------
+
+    def deliver(self, segment: Segment) -> str:
+        """Take a segment off the wire; the oracle looks at it at once, the case when it expects something."""
+        if segment.has(SYN) and not segment.has(RST) and self.irs is None:
+            self.irs = segment.seq
+            self.receive_next = segment.seq or 0
+        text = self._theirs(segment)
+        step = self.case.step("target", text)
+        step.at_ns = segment.stamp_ns or step.at_ns
+        self._inbox.append(Arrival(segment=segment, step=step))
+        for violation in self._oracle.judge(segment):
+            level = self.case.level_of(violation.requirement)
+            self.case.violation(requirement=violation.requirement, level=level, expected=violation.expected, got=text,
+                                fields=violation.fields, step=len(self.case.story.steps) - 1)
+        return text
+
+    def _next(self, until: int) -> Arrival | None:
+        while not self._inbox:
+            if self.case.injector.wait(until) is None:
+                return None
+        return self._inbox.popleft()
+
+    def _accept(self, arrival: Arrival) -> Segment:
+        segment = arrival.segment
+        self._arrived.append(segment)
+        self.last = segment
+        if not segment.has(RST):
+            end = arithmetic.add(segment.seq or 0, segment.length)
+            self.receive_next = arithmetic.latest(self.receive_next, end)
+        return segment
+
+    def _repeated_because_we_were_late(self, segment: Segment) -> bool:
+        """True for octets that came before, sent again before our acknowledgement had left.
+
+        A target cannot know of what we have not sent yet, so its repetition after the shortest time that its profile
+        allows for one says something about our haste, and nothing about its conformance.
+        """
+        if not segment.length or segment.has(RST):
+            return False
+        end = arithmetic.add(segment.seq or 0, segment.length)
+        if arithmetic.lt(self.receive_next, end):
+            return False
+        first = next((known for known in self._arrived if known.length and not known.has(RST)
+                      and arithmetic.lt(segment.seq or 0, arithmetic.add(known.seq or 0, known.length))), None)
+        if first is None:
+            return False
+        self.case.injector.stamp()
+        stamp = segment.stamp_ns or 0
+        if any(arithmetic.le(end, ack) and sent.stamp_ns < stamp for ack, sent in self._acknowledged):
+            return False
+        shortest = round(self.case.profile.value("probe_timeout_min_s") * SECOND)
+        return stamp - (first.stamp_ns or 0) >= shortest
+
+    # -- expecting ---------------------------------------------------------------------------------------------------
+
+    def expect(self, what: Spec, due: After | None = None, *, within_s: float | None = None,
+               allow: Iterable[Spec] = (), rule: str | None = None, **wild: Any) -> Segment:
+        """The next segment of the target on this connection has to be this one.
+
+        `due` (`after(T)`) asserts when it comes; else `within_s` bounds the wait (None: the profile's time for an
+        answer). `allow` lists segments that may come before. `rule` names the requirement a mismatch is held against.
+        `wild` overrides fields, None meaning *don't care*. Raises Mismatch.
+        """
+        return self.expect_one_of([what], due, within_s=within_s, allow=allow, rule=rule, **wild)
+
+    def expect_one_of(self, choices: Sequence[Spec], due: After | None = None, *, within_s: float | None = None,
+                      allow: Iterable[Spec] = (), rule: str | None = None, **wild: Any) -> Segment:
+        """The next segment has to be one of several answers that the rule leaves open. See `expect`."""
+        start = due.since if due is not None and due.since is not None else self.last
+        until = self._until(due, start, within_s)
+        allowed = list(allow)
+        while True:
+            arrival = self._next(until)
+            patterns = [self._pattern(choice, wild) for choice in choices]
+            if arrival is None:
+                raise self._missing(patterns, due, rule)
+            segment = arrival.segment
+            unlike = [self._unlike(pattern, segment) for pattern in patterns]
+            if [] in unlike:
+                break
+            if any(not self._unlike(self._pattern(other, {}), segment) for other in allowed):
+                arrival.step.mark = "allowed"
+                self._accept(arrival)
+            elif self._repeated_because_we_were_late(segment):
+                arrival.step.mark = "allowed"
+            else:
+                raise self._different(arrival, patterns, unlike, rule)
+        self.case.story.proof.add("wire")
+        accepted = self._accept(arrival)
+        if due is not None and start is not None:
+            self._in_time(arrival, due, start, rule)
+        return accepted
+
+    def _until(self, due: After | None, start: Stamped | None, within_s: float | None) -> int:
+        if due is None:
+            return self.case.deadline(within_s)
+        if start is None:
+            raise ScriptError("after(): nothing has happened yet on this connection; name what it counts from (since=)")
+        self.case.injector.stamp()
+        _, latest = self.case.timing.window(due)
+        # The wait itself is generous, so that what comes late is shown as late and not as missing.
+        return (start.stamp_ns or 0) + latest + max(self.case.response_ns, latest // 2)
+
+    def _pattern(self, what: Spec, wild: dict[str, Any]) -> Pattern:
+        if isinstance(what, str):
+            notation = parse(what)
+            if notation.flags & ACK and notation.ack is None and "ack" not in wild:
+                raise ScriptError(f"expect {what!r}: which acknowledgement? write `ack N`, or pass ack=None for any")
+            pattern = Pattern.of(notation, seq_base=self.irs or 0, ack_base=self.iss)
+        else:
+            pattern = of_segment(what, ack_base=self.iss)
+        if unknown := wild.keys() - WILDCARDS:
+            raise ScriptError(f"expect: no field {', '.join(sorted(unknown))}; fields: {', '.join(sorted(WILDCARDS))}")
+        changes = {("length" if name == "payload" and value is None else name): value for name, value in wild.items()}
+        return replace(pattern, **changes)
+
+    def _unlike(self, pattern: Pattern, segment: Segment) -> list[str]:
+        return list(differences(pattern, segment, self._due(segment)))
+
+    def _due(self, segment: Segment) -> bytes | None:
+        """What the target's application has sent at the place of this segment, None if the case did not have it send."""
+        sent = self.case.streams.get(self.flow)
+        if sent is None or self.irs is None or not segment.payload:
+            return None
+        start = arithmetic.diff(segment.seq or 0, self.irs) - 1
+        return bytes(sent[start:start + len(segment.payload)]) if start >= 0 else None
+
+    def _in_time(self, arrival: Arrival, due: After, start: Stamped, rule: str | None) -> None:
+        check = self.case.check_time(arrival.step.text, due, start, arrival.segment)
+        if not check.kept:
+            arrival.step.mark = "mismatch"
+            began = start.stamp_ns or 0
+            raise self.case.mismatch(
+                expected=f"{arrival.step.text} after {(check.earliest_ns - began) / SECOND:.3f} to "
+                         f"{(check.latest_ns - began) / SECOND:.3f} s",
+                got=f"{arrival.step.text} after {(check.got_ns - began) / SECOND:.3f} s",
+                rule=rule, fields=("time",), state=self._state())
+
+    def _missing(self, patterns: Sequence[Pattern], due: After | None, rule: str | None) -> Exception:
+        wanted = self._described(patterns)
+        when = f" after {due.due_s:g} s" if due is not None else ""
+        self.case.step("note", f"missing: {wanted}{when}", "missing")
+        return self.case.mismatch(expected=wanted + when, got="nothing", rule=rule, state=self._state())
+
+    def _different(self, arrival: Arrival, patterns: Sequence[Pattern], unlike: Sequence[list[str]],
+                   rule: str | None) -> Exception:
+        arrival.step.mark = "mismatch"
+        fields = min(unlike, key=len)
+        detail = ""
+        if "payload" in fields:
+            detail = f"payload {(arrival.segment.payload or b'')[:32]!r}, due {(self._due(arrival.segment) or b'')[:32]!r}"
+        return self.case.mismatch(expected=self._described(patterns), got=arrival.step.text, rule=rule, fields=fields,
+                                  state=self._state(), detail=detail)
+
+    def _described(self, patterns: Sequence[Pattern]) -> str:
+        return " or ".join(describe(pattern, seq_base=self.irs or 0, ack_base=self.iss) for pattern in patterns)
+
+    def expect_silence(self, for_s: float = 0.0, *, allow: Iterable[Spec] = (), rule: str | None = None) -> None:
+        """The target must not answer on this connection, and is proven alive by a sentinel afterwards.
+
+        With `for_s` that much of the target's time passes first: only for silence that a timer could break. Raises
+        Mismatch for an answer, Inconclusive if the sentinel is not answered.
+        """
+        if for_s:
+            self.case.pause(for_s)
+        self.case.sentinel()
+        self._nothing_left("silence", allow, rule)
+        self.case.story.proof.add("sentinel")
+
+    def _nothing_left(self, expected: str, allow: Iterable[Spec], rule: str | None) -> None:
+        allowed = list(allow)
+        while self._inbox:
+            arrival = self._inbox.popleft()
+            if any(not self._unlike(self._pattern(other, {}), arrival.segment) for other in allowed) or \
+                    self._repeated_because_we_were_late(arrival.segment):
+                arrival.step.mark = "allowed"
+                continue
+            arrival.step.mark = "unexpected"
+            raise self.case.mismatch(expected=expected, got=arrival.step.text, rule=rule, state=self._state())
+
+    def expect_state(self, state: str, *, rule: str | None = None) -> None:
+        """The target itself must say that the connection is in this state (RFC 9293, 3.3.2).
+
+        If it says something else at first, a sentinel makes sure that it has dealt with all we sent. Raises Mismatch.
+        """
+        got = self.case.upper.state(self.flow)
+        if got != state:
+            self.case.sentinel()
+            got = self.case.upper.state(self.flow)
+        self.case.step("api", f"state {got}", "" if got == state else "mismatch")
+        if got != state:
+            raise self.case.mismatch(expected=f"state {state}", got=f"state {got}", rule=rule, fields=("state",),
+                                     state=str(got))
+        self.case.story.proof.add("api")
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Nothing may be left that the case did not expect. Raises Mismatch."""
+        self._nothing_left("nothing more", (), None)
+
+    def reset_leftover(self) -> None:
+        """Reset what the case left of this connection on the target, so that it does not disturb the next."""
+        if self.irs is not None and self.case.upper.state(self.flow) not in ("CLOSED", "TIME-WAIT"):
+            self.case.injector.send_packet(encode(Segment(flags=RST, seq=self.send_next), self.flow))
+
+    def _state(self) -> str:
+        return str(self.case.upper.state(self.flow))
+
+    def stream(self, start: int, end: int) -> bytes:
+        """Our octets from relative number `start` up to `end` (1 is the first after the SYN)."""
+        return stream.octets("injector", start - 1, end - start)
+

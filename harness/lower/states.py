@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Brings a connection to the state from which a case begins (RFC 9293, figure 5).
+
+Whatever goes wrong on the way is *inconclusive*, not a failure of the rule that the case is about (DESIGN, rule 3). Each
+constructor leaves the relative numbers as its docstring says; both sides count one for their SYN, so the first octet of
+data is 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .application import Application, Connection, Listener, Pending
+from .peer import Peer
+
+OFFER = "<mss 1460>"
+"""What our SYN offers unless a case wants something else: no time stamps, no scale, no SACK."""
+
+
+def syn_received(peer: Peer, listener: Listener, *, offer: str = OFFER) -> None:
+    """Our SYN is answered, the third segment withheld. Next from us 1, from the target 1."""
+    with peer.case.preamble():
+        peer.send(f"S 0:0(0) win 65535 {offer}")
+        peer.expect("S. 0:0(0) ack 1 <...>")
+        peer.expect_state("SYN-RECEIVED")
+
+
+def established(peer: Peer, listener: Listener, *, offer: str = OFFER, third: str = ". 1:1(0) ack 1") -> Connection:
+    """We opened, the application accepted. Next from us 1, from the target 1.
+
+    With time stamps in the offer, pass a `third` segment that carries them.
+    """
+    with peer.case.preamble():
+        peer.send(f"S 0:0(0) win 65535 {offer}")
+        peer.expect("S. 0:0(0) ack 1 <...>")
+        peer.send(third)
+        connection = listener.accept(peer)
+        peer.expect_state("ESTABLISHED")
+    return connection
+
+
+def syn_sent(peer: Peer, upper: Application, *, options: Mapping[str, int] | None = None) -> tuple[Connection, Pending]:
+    """The target's SYN has come and is not answered. Next from the target 1."""
+    with peer.case.preamble():
+        connection, connecting = upper.connect(peer, options=options)
+        peer.expect("S 0:0(0) <...>")
+        peer.expect_state("SYN-SENT")
+    return connection, connecting
+
+
+def connected(peer: Peer, upper: Application, *, offer: str = OFFER,
+              options: Mapping[str, int] | None = None) -> Connection:
+    """The target opened, and is ESTABLISHED. Next from us 1, from the target 1."""
+    connection, connecting = syn_sent(peer, upper, options=options)
+    with peer.case.preamble():
+        peer.send(f"S. 0:0(0) ack 1 win 65535 {offer}")
+        peer.expect(". 1:1(0) ack 1")
+        connecting.expect("done")
+        peer.expect_state("ESTABLISHED")
+    return connection
+
+
+def close_wait(peer: Peer, listener: Listener, *, offer: str = OFFER) -> Connection:
+    """Our FIN is acknowledged, the application has not closed. Next from us 2, from the target 1."""
+    connection = established(peer, listener, offer=offer)
+    with peer.case.preamble():
+        peer.send("F. 1:1(0) ack 1")
+        peer.expect(". 1:1(0) ack 2")
+        peer.expect_state("CLOSE-WAIT")
+    return connection
+
+
+def last_ack(peer: Peer, listener: Listener) -> Connection:
+    """The target has sent its FIN after ours, not acknowledged. Next from us 2, from the target 2."""
+    connection = close_wait(peer, listener)
+    with peer.case.preamble():
+        connection.close()
+        peer.expect("F. 1:1(0) ack 2")
+        peer.expect_state("LAST-ACK")
+    return connection
+
+
+def fin_wait_1(peer: Peer, listener: Listener, *, half: bool = False) -> Connection:
+    """The target has sent its FIN, not acknowledged. Next from us 1, from the target 2.
+
+    `half`: the application only shut its sending half down and still reads; else it closed the socket.
+    """
+    connection = established(peer, listener)
+    with peer.case.preamble():
+        connection.shutdown("write") if half else connection.close()
+        peer.expect("F. 1:1(0) ack 1")
+        peer.expect_state("FIN-WAIT-1")
+    return connection
+
+
+def fin_wait_2(peer: Peer, listener: Listener, *, half: bool = False) -> Connection:
+    """The target's FIN is acknowledged, ours not sent. Next from us 1, from the target 2."""
+    connection = fin_wait_1(peer, listener, half=half)
+    with peer.case.preamble():
+        peer.send(". 1:1(0) ack 2")
+        peer.expect_state("FIN-WAIT-2")
+    return connection
+
+
+def closing(peer: Peer, listener: Listener, *, half: bool = False) -> Connection:
+    """The FINs have crossed. Next from us 2, from the target 2; our segment does not acknowledge the target's FIN."""
+    connection = fin_wait_1(peer, listener, half=half)
+    with peer.case.preamble():
+        peer.send("F. 1:1(0) ack 1")
+        peer.expect(". 2:2(0) ack 2")
+        peer.expect_state("CLOSING")
+    return connection
+
+
+def time_wait(peer: Peer, listener: Listener) -> Connection:
+    """The target closed first, and all is acknowledged. Next from us 2, from the target 2."""
+    connection = fin_wait_2(peer, listener)
+    with peer.case.preamble():
+        peer.send("F. 1:1(0) ack 2")
+        peer.expect(". 2:2(0) ack 2")
+        peer.expect_state("TIME-WAIT")
+    return connection

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""When something is due, and how far from that instant it may come (DESIGN, rule 8).
+
+A case says `after(T)`. The window comes from the stack (how it rounds its timers) and from the link (a tolerance that
+is measured when the lab starts and written into the report); no case chooses it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from ..wire.clock import SECOND, Clock
+
+_SAMPLES: Final = 16
+_SAMPLE_NS: Final = 1_000_000
+
+
+class Stamped(Protocol):
+    """Whatever happened at an instant."""
+
+    @property
+    def stamp_ns(self) -> int | None:
+        """When it happened, in nanoseconds of the target's clock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class After:
+    """Due `due_s` seconds after `since` (None: after the last segment of the exchange, whoever sent it).
+
+    With `latest_s` the window is given by the rule itself: any instant from due_s to latest_s will do.
+    """
+
+    due_s: float
+    latest_s: float | None = None
+    since: Stamped | None = None
+
+
+def after(due_s: float, latest_s: float | None = None, *, since: Stamped | None = None) -> After:
+    """Due that many seconds after `since`, or at any time from `due_s` to `latest_s` seconds."""
+    return After(due_s=due_s, latest_s=latest_s, since=since)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How a target keeps time: `rounding` (a part of the timer's length that it may come late), `tick_ns`, and the
+    `tolerance_ns` measured for the link.
+    """
+
+    rounding: float
+    tick_ns: int
+    tolerance_ns: int
+
+    def window(self, due: After) -> tuple[int, int]:
+        """The earliest and the latest instant, in nanoseconds after the start.
+
+        A timer counts whole ticks, the first of which may be nearly over when it is set: hence a tick on both sides.
+        """
+        due_ns = round(due.due_s * SECOND)
+        latest_s = due.due_s * (1 + self.rounding) if due.latest_s is None else due.latest_s
+        slack = self.tick_ns + self.tolerance_ns
+        return max(0, due_ns - slack), round(latest_s * SECOND) + slack
+
+
+def measure_tolerance(clock: Clock) -> int:
+    """Twice the worst lateness of a short wait, in nanoseconds; 0 where the clock is exact."""
+    worst = 0
+    for _ in range(_SAMPLES):
+        until = clock.now() + _SAMPLE_NS
+        clock.wait(until)
+        worst = max(worst, clock.now() - until)
+    return 2 * worst

@@ -1,0 +1,411 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The pytest plugin: options, markers, fixtures, and how a case's exceptions become pytest's outcomes.
+
+A case is a test that asks for one of the fixtures below (all of them lead to `case`). Each runs once a family. What
+pytest sees: advice = passed with a warning, known deviation = xfailed, not applicable = skipped; unexpected pass, fail
+and inconclusive = failed; error = error.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from . import __version__
+from .lower.application import Application, Listener
+from .lower.case import Case
+from .lower.peer import Peer
+from .lower.verdict import Verdict
+from .recorder import Recorder, one_line_of
+from .requirements.catalogue import load
+from .targets.base import FAMILIES, Target, addresses
+from .targets.judgement import Judgement, NotApplicable, judge
+from .targets.registry import clock_of, describe, make_target, needs_namespaces, parse_spec
+from .wire.capture import write_capture
+from .wire.clock import SECOND, Clock
+from .wire.errors import HarnessError, UsageError
+
+_RUN: Final = pytest.StashKey["Run"]()
+_TARGET: Final = pytest.StashKey[Target]()
+_LEFT_OUT: Final = pytest.StashKey[list[tuple[str, str, str]]]()
+_RECORD: Final = pytest.StashKey[dict[str, Any]]()
+
+
+class AdviceWarning(UserWarning):
+    """A SHOULD that the target does not keep."""
+
+
+class Run:
+    """What the plugin knows of one item: the case, and what goes into its record."""
+
+    def __init__(self, item: pytest.Item, case: Case, target: Target, family: str) -> None:
+        self.item = item
+        self.case = case
+        self.target = target
+        self.family = family
+        self.judgement: Judgement | None = None
+        self.capture: Path | None = None
+
+    def close(self) -> None:
+        """Clean up on the target, and write the capture."""
+        self.case.close()
+        config = self.item.config
+        name = case_id(self.item).replace("::", "/") + f"-{self.family}"
+        if text := variant(self.item):
+            name += "-" + "".join(letter if letter.isalnum() else "_" for letter in text)
+        self.capture = Path(config.getoption("results")).parent / "captures" / f"{name}.pcapng"
+        write_capture(self.capture, self.case.trace, epoch_ns=getattr(self.case.clock, "epoch_ns", 0),
+                      interface_name="injector", comment=f"{case_id(self.item)} {self.family}")
+
+
+# -- options and markers ----------------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of a run of cases."""
+    group = parser.getgroup("tcpqual", "TCP conformance (tcpqual)")
+    group.addoption("--target", metavar="SPEC", default="linux",
+                    help="the stack under test: NAME[:VARIANT] (linux, decoy:blackhole ...) or a profile file "
+                         "(default: linux, this machine's kernel in namespaces of the run's own)")
+    group.addoption("--family", choices=(*FAMILIES, "both"), default="both",
+                    help="IP family in which cases run (default: both)")
+    group.addoption("--slow", action="store_true", help="also run cases that wait over 5 s of real time")
+    group.addoption("--strict-should", action="store_true", help="a SHOULD that is not kept fails the run")
+    group.addoption("--results", metavar="FILE", default="reports/results.json",
+                    help="where the results go; captures and journal beside it (default: reports/results.json)")
+    group.addoption("--seed", metavar="N", type=int, default=0,
+                    help="chooses the injector's initial sequence numbers (default: 0)")
+    group.addoption("--verdicts", action="store_true",
+                    help="show live verdicts, failure pages and the summary in place of pytest's own output")
+    group.addoption("--attach", action="store_true", help="attach ladder and capture to Allure for every case, not only "
+                                                          "for those that did not pass")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers; on the controller, the recorder; get the rights that the target needs."""
+    for line in (
+        "covers(*requirements, behaviours=(), tc8=()): the requirements that a case checks (use harness.authoring.covers)",
+        "needs(feature): not applicable to a target whose profile lacks the feature",
+        "slow: waits over 5 s of real time; left out unless --slow, or unless the target's time is not real",
+        "flood: sends many segments, bounded in count and time",
+    ):
+        config.addinivalue_line("markers", line)
+    config.stash[_LEFT_OUT] = []
+    if hasattr(config, "workerinput"):
+        _die_with_parent()
+        return
+    profile = parse_spec(config.getoption("target"))
+    if needs_namespaces(profile) and _is_for_cases(config):
+        _enter_user_namespace_if_needed()
+    config.pluginmanager.register(Recorder(
+        config, path=Path(config.getoption("results")), target=describe(config.getoption("target")),
+        run={"tool": f"tcpqual {__version__}", "clock": clock_of(profile), "seed": config.getoption("seed"),
+             "kernel": _kernel()},
+        strict=config.getoption("strict_should"), console=config.getoption("verdicts")), "tcpqual-recorder")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    """An error of usage, before any case, is one line and exit status 2; one of the way to the target is 3."""
+    try:
+        return (yield)
+    except (UsageError, pytest.UsageError) as error:
+        return _stop(2, error)
+    except HarnessError as error:
+        return _stop(3, error)
+
+
+def _stop(status: int, error: BaseException) -> int:
+    import sys
+
+    print(f"tcpqual: {one_line_of(error) if not isinstance(error, UsageError) else error}", file=sys.stderr)
+    return status
+
+
+def _kernel() -> str:
+    import platform
+
+    return f"{platform.system()} {platform.release()} {platform.machine()}"
+
+
+def _is_for_cases(config: pytest.Config) -> bool:
+    """True if the command line is about cases: only then the process may change its rights."""
+    if config.getoption("verdicts") or any(str(word).startswith("--target") for word in config.invocation_params.args):
+        return True
+    return any("cases" in Path(str(word).split("::")[0]).parts for word in config.args)
+
+
+def _enter_user_namespace_if_needed() -> None:
+    from .wire.netns import can_make_namespaces, enter_user_namespace
+
+    if not can_make_namespaces():
+        enter_user_namespace()
+
+
+def _die_with_parent() -> None:
+    """A worker ends with the controller, even if that is killed: nothing may be left behind."""
+    import ctypes
+    import signal
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+# -- collection -------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every case runs in each family."""
+    if "family" in metafunc.fixturenames and "case" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("family")
+        metafunc.parametrize("family", FAMILIES if chosen == "both" else (chosen,))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Check what cases cover, and leave the slow ones out where time is real, visibly."""
+    catalogue = load()
+    slow: list[pytest.Item] = []
+    real_time = clock_of(parse_spec(config.getoption("target"))) == "real"
+    for item in items:
+        for marker in item.iter_markers("covers"):
+            for requirement in marker.args:
+                catalogue.get(requirement)
+        if is_case(item) and real_time and item.get_closest_marker("slow") and not config.getoption("slow"):
+            slow.append(item)
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+        config.stash[_LEFT_OUT] += [(case_id(item), family_of(item), "slow: run with --slow") for item in slow]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Close the lab; hand on what was left out."""
+    config = session.config
+    if (target := config.stash.get(_TARGET, None)) is not None:
+        target.close()
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["tcpqual_left_out"] = config.stash[_LEFT_OUT]
+    elif (recorder := config.pluginmanager.get_plugin("tcpqual-recorder")) is not None:
+        recorder.leave_out(config.stash[_LEFT_OUT])
+
+
+def is_case(item: pytest.Item) -> bool:
+    """True if the item plays segments to a target."""
+    return "case" in getattr(item, "fixturenames", ())
+
+
+def case_id(item: pytest.Item) -> str:
+    """`topic/module::case`: stable, without family or parameters."""
+    path = item.path.with_suffix("")
+    name = getattr(item, "originalname", None) or item.name.split("[")[0]
+    return f"{path.parent.name}/{path.name.removeprefix('test_')}::{name.removeprefix('test_')}"
+
+
+def _parameters(item: pytest.Item) -> tuple[str, str]:
+    callspec = getattr(item, "callspec", None)
+    if callspec is None:
+        return "", ""
+    family = str(callspec.params.get("family", ""))
+    text = str(callspec.id)
+    return family, text.removeprefix(family).removeprefix("-") if text.startswith(family) else text
+
+
+def family_of(item: pytest.Item) -> str:
+    """The family in which this item runs."""
+    return _parameters(item)[0]
+
+
+def variant(item: pytest.Item) -> str:
+    """The item's parameters but for the family."""
+    return _parameters(item)[1]
+
+
+# -- fixtures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def target(pytestconfig: pytest.Config) -> Target:
+    """The stack under test, one lab a worker."""
+    made = make_target(pytestconfig.getoption("target"), seed=pytestconfig.getoption("seed"))
+    pytestconfig.stash[_TARGET] = made
+    return made
+
+
+@pytest.fixture
+def case(request: pytest.FixtureRequest, target: Target, family: str) -> Iterator[Case]:
+    """The case itself: peers, waiting, notes, proof of life."""
+    item = request.node
+    for marker in item.iter_markers("needs"):
+        for feature in marker.args:
+            if not target.profile.feature(feature):
+                pytest.skip(f"not applicable: the profile {target.profile.name} has not {feature}")
+    catalogue = load()
+    requirements = {name: catalogue.get(name) for marker in item.iter_markers("covers") for name in marker.args}
+    made = Case(name=f"{case_id(item)}/{variant(item)}", injector=target.injector, upper=target.upper,
+                profile=target.profile, timing=target.timing, addresses=addresses(family), ports=target.ports,
+                requirements=requirements, seed=request.config.getoption("seed"))
+    run = Run(item, made, target, family)
+    item.stash[_RUN] = run
+    yield made
+    if run.judgement is None:
+        run.close()
+
+
+@pytest.fixture
+def upper(case: Case) -> Application:
+    """The target's application: `listen`, `connect`."""
+    return Application(case)
+
+
+@pytest.fixture
+def listener(upper: Application) -> Listener:
+    """A socket of the target that listens on the port that `peer` speaks to."""
+    return upper.listen()
+
+
+@pytest.fixture
+def peer(request: pytest.FixtureRequest, case: Case) -> Peer:
+    """Our end of a connection; nobody listens at the other unless the case also asks for `listener`."""
+    if "listener" in request.fixturenames:
+        return case.peer(target_port=request.getfixturevalue("listener").port)
+    return case.peer()
+
+
+@pytest.fixture
+def clock(target: Target) -> Clock:
+    """The target's time; `case.pause` and `after` are what most cases need."""
+    return target.clock
+
+
+@pytest.fixture
+def profile(target: Target) -> Any:
+    """What the target claims: features, timers, limits."""
+    return target.profile
+
+
+@pytest.fixture
+def capture(case: Case) -> Any:
+    """The frames of this case so far: a function that returns them, in the order of the kernel's stamps."""
+    return case.injector.frames
+
+
+# -- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Run the case to its end, judge it, and say so in pytest's terms."""
+    run = item.stash.get(_RUN, None)
+    if run is None:
+        return (yield)
+    error: BaseException | None = None
+    try:
+        yield
+        run.case.finish()
+    except (Exception, pytest.fail.Exception, pytest.skip.Exception) as raised:
+        error = NotApplicable(str(raised)) if isinstance(raised, pytest.skip.Exception) else raised
+    try:
+        run.close()
+    except HarnessError as raised:
+        error = raised
+    run.judgement = judge(run.case.story.findings, error, ledger=run.target.profile.ledger,
+                          case_id=_ledger_name(item), family=run.family, version=run.target.version)
+    return _announce(item, run.judgement, error)
+
+
+def _ledger_name(item: pytest.Item) -> str:
+    return case_id(item) + (f"/{variant(item)}" if variant(item) else "")
+
+
+def _announce(item: pytest.Item, judgement: Judgement, error: BaseException | None) -> None:
+    verdict, reason = judgement.verdict, judgement.reason
+    if verdict is Verdict.ADVICE and not item.config.getoption("strict_should"):
+        warnings.warn(AdviceWarning(reason), stacklevel=2)
+    elif verdict is Verdict.KNOWN_DEVIATION:
+        pytest.xfail(reason)
+    elif verdict is Verdict.NOT_APPLICABLE:
+        pytest.skip(reason)
+    elif verdict is Verdict.UNEXPECTED_PASS:
+        pytest.fail(reason, pytrace=False)
+    elif verdict is not Verdict.PASS and error is not None:
+        raise error
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Put the case's record into its report, so that it reaches the controller; show the failure page."""
+    report: pytest.TestReport = yield
+    if not is_case(item) or (call.when != "call" and report.passed) or call.when == "teardown":
+        return report
+    record = _record(item, call, report)
+    report.tcpqual = record  # type: ignore[attr-defined]
+    item.stash[_RECORD] = record
+    if report.failed:
+        from .report.failure import page
+
+        report.longrepr = page(record, load())
+        if record["verdict"] == "error":
+            # pytest calls an error what fails outside the call itself; so does JUnit.
+            report.when = "setup"
+    _allure(item, record)
+    return report
+
+
+def _record(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> dict[str, Any]:
+    run = item.stash.get(_RUN, None)
+    markers = list(item.iter_markers("covers"))
+    record: dict[str, Any] = {
+        "id": case_id(item),
+        "title": (getattr(item, "obj", None).__doc__ or "").strip().split("\n")[0],
+        "behaviours": [name for marker in markers for name in marker.kwargs.get("behaviours", ())],
+        "requirements": [name for marker in markers for name in marker.args],
+        "tc8": [name for marker in markers for name in marker.kwargs.get("tc8", ())],
+        "family": family_of(item), "variant": variant(item), "verdict": "error", "reason": "", "findings": [],
+        "steps": [], "proof": [], "timing": {"tolerance_ns": 0, "checks": []}, "duration_s": round(call.duration, 6),
+        "segments": 0, "capture": None, "command": _command(item),
+    }
+    if run is not None:
+        story = run.case.story
+        record |= {
+            "steps": [asdict(step) for step in story.steps], "proof": sorted(story.proof),
+            "timing": {"tolerance_ns": run.case.timing.tolerance_ns, "checks": [asdict(check) for check in story.checks]},
+            "duration_s": round((run.case.clock.now() - run.case.began_ns) / SECOND, 6),
+            "segments": len(run.case.trace), "capture": str(run.capture) if run.capture else None,
+        }
+    if run is not None and run.judgement is not None:
+        record |= {"verdict": run.judgement.verdict.value, "reason": run.judgement.reason,
+                   "findings": [asdict(finding) for finding in run.judgement.findings]}
+    elif report.skipped:
+        record |= {"verdict": "not-applicable", "reason": str(call.excinfo.value) if call.excinfo else ""}
+    elif call.excinfo is not None:
+        record |= {"reason": f"{call.excinfo.typename}: {one_line_of(call.excinfo.value)}"}
+    if record["verdict"] == "error" and call.excinfo is not None:
+        record["log"] = str(call.excinfo.getrepr(style="short")) if not isinstance(call.excinfo.value, HarnessError) \
+            else str(call.excinfo.value)
+    return record
+
+
+def _command(item: pytest.Item) -> str:
+    config = item.config
+    name = case_id(item) + (f"[{variant(item)}]" if variant(item) else "")
+    parts = ["tcpqual", "run", f"'{name}'" if variant(item) else name, "--target", str(config.getoption("target")),
+             "--family", family_of(item)]
+    if config.getoption("seed"):
+        parts += ["--seed", str(config.getoption("seed"))]
+    if item.get_closest_marker("slow"):
+        parts.append("--slow")
+    return " ".join(parts)
+
+
+def _allure(item: pytest.Item, record: dict[str, Any]) -> None:
+    if not item.config.getoption("allure_report_dir", None):
+        return
+    from .report import allure
+
+    allure.report(record, load(), attach=item.config.getoption("attach"))

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The controller's side of a run: gathers the case records, shows them, writes the reports, finds the exit status."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from .report import results as results_file
+from .report.failure import page
+from .report.progress import Progress
+from .report.results import HARNESS, NOTHING_VERIFIED, USAGE, Results
+
+_PYTEST_STATUS: Final = {
+    pytest.ExitCode.USAGE_ERROR: USAGE,
+    pytest.ExitCode.INTERNAL_ERROR: HARNESS,
+}
+
+
+class Recorder:
+    """Gathers what the workers (or this very process) report about cases."""
+
+    def __init__(self, config: pytest.Config, *, path: Path, target: Mapping[str, Any], run: Mapping[str, Any],
+                 strict: bool, console: bool) -> None:
+        self._config = config
+        self._path = path
+        self._target = target
+        self._run = run
+        self._strict = strict
+        self._console = console
+        self._results: Results | None = None
+        self._progress: Progress | None = None
+        self._left_out: list[tuple[str, str, str]] = []
+        self._faults: list[str] = []
+        self._interrupted = False
+        self._began = time.monotonic()
+        self.document: dict[str, Any] | None = None
+
+    # -- gathering ---------------------------------------------------------------------------------------------------
+
+    @property
+    def results(self) -> Results:
+        """The collector; made with the first case, so that a run of other tests leaves no report."""
+        if self._results is None:
+            self._results = Results(self._path, self._target, self._run)
+        return self._results
+
+    def leave_out(self, entries: Iterable[tuple[str, str, str]]) -> None:
+        """Cases that were collected and are not run: id, family, why."""
+        self._left_out.extend((str(case), str(family), str(why)) for case, family, why in entries)
+
+    def expect(self, total: int) -> None:
+        """Say how many cases there are."""
+        if self._console and self._progress is None:
+            workers = int(getattr(self._config.option, "numprocesses", None) or 0)
+            self._progress = Progress(sys.stdout, total, workers)
+        if self._progress is not None:
+            self._progress.total = total
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the record that a case's report carries."""
+        record = getattr(report, "tcpqual", None)
+        if record is None:
+            return
+        self.results.add(record)
+        if self._progress is not None:
+            self._progress.case(record)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep what went wrong while collecting, since pytest's own terminal may be off."""
+        if report.failed and self._console:
+            self._faults.append(str(report.longrepr))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
+        """The first worker that has collected says how many cases there are."""
+        self.expect(len(ids))
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Without workers, the session itself does."""
+        if session.items:
+            self.expect(len(session.items))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """A worker has ended: take what it left out, or that it died."""
+        output = getattr(node, "workeroutput", None) or {}
+        self.leave_out(output.get("tcpqual_left_out", ()))
+        if error:
+            self._faults.append(f"worker {node.gateway.id} died: {error}")
+
+    def pytest_keyboard_interrupt(self, excinfo: object) -> None:
+        """Remember that the user ended the run."""
+        self._interrupted = True
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the results and set the exit status, if this was a run of cases."""
+        if self._progress is not None:
+            self._progress.close()
+        if self._results is None and not self._left_out and not self._console:
+            return
+        results = self.results
+        for entry in dict.fromkeys(self._left_out):
+            results.leave_out(*entry)
+        self.document = results.finish(round(time.monotonic() - self._began, 3))
+        session.exitstatus = self._status(int(exitstatus))
+
+    def _status(self, exitstatus: int) -> int:
+        if exitstatus in _PYTEST_STATUS:
+            return _PYTEST_STATUS[pytest.ExitCode(exitstatus)]
+        if self._interrupted:
+            return HARNESS
+        if exitstatus == pytest.ExitCode.INTERRUPTED:
+            # pytest gives up like this when a module of cases cannot be collected.
+            return USAGE
+        assert self.document is not None
+        status = results_file.exit_status(self.document, strict=self._strict)
+        if self._faults and status != USAGE:
+            return HARNESS
+        if status in (0, NOTHING_VERIFIED) and exitstatus == pytest.ExitCode.TESTS_FAILED and self._stranger_failed():
+            return HARNESS
+        return status
+
+    def _stranger_failed(self) -> bool:
+        """True if something failed that is in no case record: a fixture's end, a test that is no case."""
+        assert self.document is not None
+        verdicts = self.document["summary"]
+        return not (verdicts.get("inconclusive") or (self._strict and verdicts.get("advice")))
+
+    def pytest_unconfigure(self) -> None:
+        """Print the pages and the summary, in place of pytest's own."""
+        if not self._console:
+            return
+        for fault in self._faults:
+            print(fault, file=sys.stderr)
+        if self.document is not None:
+            self._print()
+
+    def _print(self) -> None:
+        from .report.page import write_page
+        from .report.summary import print_summary
+
+        assert self.document is not None
+        for record in self.document["cases"]:
+            if record["verdict"] in ("fail", "inconclusive", "unexpected-pass", "error"):
+                print(f"\n{page(record)}")
+        html = self._path.with_name("report.html")
+        write_page(self.document, html)
+        print_summary(self.document, sys.stdout, strict=self._strict, reports=[self._path, html])
+
+
+def one_line_of(error: BaseException) -> str:
+    """An error as one line for people."""
+    return " ".join(str(error).split())

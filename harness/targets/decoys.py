@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Decoys: targets that lie, on which no case may pass but by the segment that was truly produced.
+
+Each answers frames by a rule of its own, in stepped time and without any right. Its upper tester claims success and
+whatever state is asked, so that no case hides behind *not applicable*: only the wire can tell.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from .. import __version__
+from ..lower.injector import Injector
+from ..upper.base import Half
+from ..wire import ip
+from ..wire.clock import Outcome, SteppedClock
+from ..wire.codec import decode, encode
+from ..wire.frame import Frame
+from ..wire.segment import ACK, FIN, PSH, RST, SYN, URG, Flow, Kind, Option, Segment
+from .base import PHANTOM_MAC, TARGET_MAC, Target, phantom_neighbour, timing_of
+from .profile import Profile
+
+_MTU: Final = 1500
+_DELAY_NS: Final = 10_000
+"""A decoy answers ten microseconds after the stimulus."""
+
+Answer = Callable[[ip.Packet, Segment | None], list[bytes]]
+"""What a decoy makes of an IP packet: the IP packets that it sends back."""
+
+
+class Whatever:
+    """Equal to everything and false: a claim that holds whatever was asked."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __hash__(self) -> int:
+        return 0
+
+    def _holds(self, other: object) -> bool:
+        return True
+
+    __lt__ = __le__ = __gt__ = __ge__ = _holds
+
+    def __str__(self) -> str:
+        return "whatever is asked"
+
+
+WHATEVER: Final[Any] = Whatever()
+
+
+class Claim:
+    """A call that ended as the case wishes."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def fileno(self) -> int:
+        """No descriptor: the outcome is there."""
+        return -1
+
+    def poll(self) -> Outcome:
+        """The claim."""
+        return Outcome(call=self, value=WHATEVER, error=WHATEVER)
+
+
+class ClaimingUpperTester:
+    """Says yes to everything, and does nothing."""
+
+    def listen(self, address: bytes, port: int, *, backlog: int, options: Mapping[str, int]) -> object:
+        """A claimed listener."""
+        return object()
+
+    def connect(self, flow: Flow, *, options: Mapping[str, int]) -> tuple[object, Claim]:
+        """A claimed connection."""
+        return object(), Claim("connect")
+
+    def accept(self, handle: object) -> Claim:
+        """A claimed connection."""
+        return Claim("accept")
+
+    def send(self, handle: object, data: bytes, *, urgent: bool = False) -> Outcome:
+        """All octets are claimed to be taken."""
+        return Outcome(call="send", value=len(data), error=WHATEVER)
+
+    def recv(self, handle: object, size: int) -> Claim:
+        """Whatever octets the case wants."""
+        return Claim("recv")
+
+    def shutdown(self, handle: object, half: Half) -> Outcome:
+        """Done, it says."""
+        return Outcome(call="shutdown", error=WHATEVER)
+
+    def close(self, handle: object, *, linger_s: int | None = None) -> Claim:
+        """Done, it says."""
+        return Claim("close")
+
+    def abort(self, handle: object) -> Outcome:
+        """Done, it says."""
+        return Outcome(call="abort", error=WHATEVER)
+
+    def set_option(self, handle: object, name: str, value: int) -> Outcome:
+        """Done, it says."""
+        return Outcome(call="setsockopt", error=WHATEVER)
+
+    def pending_error(self, handle: object) -> str:
+        """Whatever error the case wants."""
+        return WHATEVER  # type: ignore[no-any-return]
+
+    def state(self, flow: Flow) -> str:
+        """Whatever state the case wants."""
+        return WHATEVER  # type: ignore[no-any-return]
+
+    def listening(self, address: bytes, port: int) -> bool:
+        """Yes."""
+        return True
+
+    def half_open(self, port: int) -> int:
+        """As many as the case wants."""
+        return WHATEVER  # type: ignore[no-any-return]
+
+    def information(self, handle: object) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
+
+
+class DecoyLink:
+    """A link whose other end is a function of ours."""
+
+    mac = PHANTOM_MAC
+    target_mac = TARGET_MAC
+    mtu = _MTU
+
+    def __init__(self, clock: SteppedClock, answer: Answer) -> None:
+        self._clock = clock
+        self._answer = answer
+        self._inbox: deque[Frame] = deque()
+        self._sent: list[Frame] = []
+
+    def send_bytes(self, frame: bytes) -> None:
+        """Put a frame on the wire; the decoy answers it at once."""
+        stamp = self._clock.now()
+        self._sent.append(Frame(data=frame, stamp_ns=stamp, outgoing=True))
+        packet = ip.dissect(frame[14:])
+        if packet is None:
+            return
+        segment = decode(packet) if packet.protocol == ip.TCP and not packet.fragment else None
+        for octets in self._answer(packet, segment):
+            header = self.mac + self.target_mac + frame[12:14]
+            self._inbox.append(Frame(data=header + octets, stamp_ns=stamp + _DELAY_NS))
+
+    def recv_frame(self) -> Frame | None:
+        """The decoy's next frame, or None."""
+        return self._inbox.popleft() if self._inbox else None
+
+    poll = recv_frame
+
+    def fileno(self) -> int:
+        """Nothing to wait on."""
+        return -1
+
+    def sent(self) -> list[Frame]:
+        """What went out since the last call."""
+        frames, self._sent = self._sent, []
+        return frames
+
+    def lost(self) -> int:
+        """Nothing is ever lost."""
+        return 0
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def _back(packet: ip.Packet, segment: Segment) -> Flow:
+    return Flow(local=packet.destination, local_port=segment.destination_port or 0,
+                target=packet.source, target_port=segment.source_port or 0)
+
+
+def blackhole(packet: ip.Packet, segment: Segment | None) -> list[bytes]:
+    """Never answers."""
+    return []
+
+
+def refuser(packet: ip.Packet, segment: Segment | None) -> list[bytes]:
+    """A reset to everything but a reset, as RFC 9293, 3.10.7.1 wants it of a closed port."""
+    if segment is None or segment.has(RST):
+        return []
+    if segment.has(ACK):
+        reset = Segment(flags=RST, seq=segment.ack, window=0)
+    else:
+        reset = Segment(flags=RST | ACK, seq=0, ack=((segment.seq or 0) + segment.length) % (1 << 32), window=0)
+    return [encode(reset, _back(packet, segment))]
+
+
+def mirror(packet: ip.Packet, segment: Segment | None) -> list[bytes]:
+    """Sends every segment back with the ends swapped, every other packet with the addresses swapped."""
+    if segment is None:
+        return [ip.ip_packet(packet.destination, packet.source, packet.protocol, packet.payload)]
+    ports = {"source_port": None, "destination_port": None, "checksum": None}
+    fields = {name: getattr(segment, name) for name in ("flags", "seq", "ack", "window", "urgent", "options", "payload")}
+    return [encode(Segment(**fields, **ports), _back(packet, segment))]
+
+
+def babbler(seed: int) -> Answer:
+    """Answers each segment with random well-formed TCP."""
+    dice = random.Random(seed)
+
+    def answer(packet: ip.Packet, segment: Segment | None) -> list[bytes]:
+        if segment is None:
+            return []
+        flags = dice.choice((SYN, SYN | ACK, ACK, PSH | ACK, FIN | ACK, RST, RST | ACK, URG | ACK))
+        size = dice.choice((0, 0, 1, 100, 1000))
+        options = (Option.of(Kind.MSS, dice.randbytes(2)),) if flags & SYN else ()
+        said = Segment(flags=flags, seq=dice.getrandbits(32), ack=dice.getrandbits(32) if flags & ACK else 0,
+                       window=dice.getrandbits(16), options=options, payload=dice.randbytes(size))
+        return [encode(said, _back(packet, segment))]
+
+    return answer
+
+
+DECOYS: Final = ("blackhole", "refuser", "mirror", "babbler")
+
+
+def make_decoy(profile: Profile, variant: str, seed: int) -> Target:
+    """The decoy of that name, which answers to a profile that claims everything."""
+    answers: dict[str, Answer] = {"blackhole": blackhole, "refuser": refuser, "mirror": mirror,
+                                  "babbler": babbler(seed)}
+    clock = SteppedClock()
+    link = DecoyLink(clock, answers[variant])
+    injector = Injector(link=link, clock=clock, neighbour=phantom_neighbour())
+    return Target(name=f"decoy:{variant}", kind="decoy", version=__version__, profile=profile, clock=clock, link=link,
+                  upper=ClaimingUpperTester(), injector=injector, timing=timing_of(profile, 0))

@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Profile files: their shape, and reading one with every fault said at once.
+
+cattrs does the walking. The hooks here are stricter than its own (true is no number, "6" neither) and know which names
+and words are allowed; each fault becomes one line that names the file, the key's path, the wrong value and what is
+allowed.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NewType, TypeVar
+
+from cattrs import (
+    AttributeValidationNote,
+    BaseValidationError,
+    Converter,
+    ForbiddenExtraKeysError,
+    IterableValidationNote,
+)
+from cattrs.gen import make_dict_structure_fn
+
+from ..requirements.catalogue import load
+from ..upper.base import STATES
+from ..wire.errors import UsageError
+from .ledger import Deviation, Ledger
+from .profile import KINDS, Profile, Sysctl, Value
+from .versions import ALLOWED, VersionRange
+from .vocabulary import FEATURES, LIMITS, POLICIES, TIMERS, by_name, names, suggestion
+
+T = TypeVar("T")
+Features = NewType("Features", dict[str, bool])
+Timers = NewType("Timers", dict[str, Value])
+Limits = NewType("Limits", dict[str, Value])
+Policies = NewType("Policies", dict[str, Value])
+Sysctls = NewType("Sysctls", dict[str, Sysctl])
+Name = NewType("Name", str)
+Kind = NewType("Kind", str)
+
+_SYSCTL: Final = re.compile(r"[a-z0-9_]+(\.[A-Za-z0-9_-]+)+")
+_ANYTHING: Final = ("R. 0:0(0) ack 1", "S 0:0(0) win 65535 <mss 1460>", "nothing")
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SysctlTables:
+    """`[sysctl.always]` is written whenever the target is made, `[sysctl.short]` where the short values hold."""
+
+    always: Sysctls = field(default_factory=lambda: Sysctls({}))
+    short: Sysctls = field(default_factory=lambda: Sysctls({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """What a variant may say differently."""
+
+    features: Features = field(default_factory=lambda: Features({}))
+    timers: Timers = field(default_factory=lambda: Timers({}))
+    limits: Limits = field(default_factory=lambda: Limits({}))
+    policies: Policies = field(default_factory=lambda: Policies({}))
+    sysctl: SysctlTables = field(default_factory=SysctlTables)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document(Tables):
+    """The whole file."""
+
+    name: Name
+    kind: Kind
+    title: str
+    deviation: list[Deviation] = field(default_factory=list)
+    variant: dict[str, Tables] = field(default_factory=dict)
+
+
+class Fault(Exception):
+    """One thing that is wrong, and where, counted from what a hook was given."""
+
+    def __init__(self, what: str, where: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+
+
+class Faults(Exception):
+    """Several of them."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__(f"{len(faults)} faults")
+        self.faults = faults
+
+
+def read_profile(text: str, file: str, variant: str | None = None) -> Profile:
+    """The profile that the text of a file describes, in one of its variants if so wanted.
+
+    Raises UsageError, one line for each fault.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file}: {error}") from None
+    converter = _converter()
+    try:
+        document = converter.structure(raw, Document)
+    except (BaseValidationError, Fault, Faults) as error:
+        raise UsageError("\n".join(f"{file}: {line}" for line in _lines(error))) from None
+    if variant is not None and variant not in document.variant:
+        there = ", ".join(document.variant) or "none"
+        raise UsageError(f"{file}: {variant!r}: no such variant of this profile; there are: {there}")
+    return _profile(document, file, variant)
+
+
+def _profile(document: Document, file: str, variant: str | None) -> Profile:
+    """The document's tables with the variant's laid over them."""
+    other = document.variant[variant] if variant else Tables()
+    return Profile(
+        name=document.name, kind=document.kind, title=document.title, file=file, variant=variant or "",
+        variants=tuple(document.variant), features={**document.features, **other.features},
+        timers={**document.timers, **other.timers}, limits={**document.limits, **other.limits},
+        policies={**document.policies, **other.policies},
+        sysctl_always={**document.sysctl.always, **other.sysctl.always},
+        sysctl_short={**document.sysctl.short, **other.sysctl.short}, ledger=Ledger(tuple(document.deviation)))
+
+
+# -- what cattrs is told ---------------------------------------------------------------------------------------------
+
+def _converter() -> Converter:
+    converter = Converter(detailed_validation=True, forbid_extra_keys=True)
+    hooks: dict[Any, Callable[[Any, Any], Any]] = {
+        bool: lambda raw, _: _exactly(raw, bool, "true or false"),
+        str: lambda raw, _: _text(raw),
+        Name: lambda raw, _: _spelt(raw, _NAME, "small letters, digits, dots and hyphens"),
+        Kind: lambda raw, _: _word(raw, KINDS),
+        VersionRange: lambda raw, _: _versions(raw),
+        Features: lambda raw, _: _table(raw, names(FEATURES), lambda _, each: _exactly(each, bool, "true or false")),
+        Timers: lambda raw, _: _table(raw, names(TIMERS), lambda _, each: _value(each, _seconds)),
+        Limits: lambda raw, _: _table(raw, names(LIMITS), lambda _, each: _value(each, _count)),
+        Policies: lambda raw, _: _table(raw, names(POLICIES), _policy),
+        Sysctls: lambda raw, _: _sysctls(raw),
+    }
+    for kind, hook in hooks.items():
+        converter.register_structure_hook(kind, hook)
+    converter.register_structure_hook_func(lambda kind: kind == re.Pattern[str], lambda raw, _: _pattern(raw))
+    for shape in (SysctlTables, Tables, Document):
+        converter.register_structure_hook(shape, _table_hook(shape, converter))
+    entry = _table_hook(Deviation, converter)
+    converter.register_structure_hook(Deviation, lambda raw, kind: _deviation(entry(raw, kind)))
+    return converter
+
+
+def _table_hook(shape: type[T], converter: Converter) -> Callable[[Any, Any], T]:
+    """How cattrs reads a dataclass, once it is clear that there is a table."""
+    read = make_dict_structure_fn(shape, converter)
+
+    def hook(raw: Any, kind: Any) -> T:
+        if not isinstance(raw, dict):
+            raise Fault(f"{raw!r} is not allowed; a table is due")
+        return read(raw, kind)
+
+    return hook
+
+
+def _exactly(raw: Any, kind: type[T], allowed: str) -> T:
+    if type(raw) is not kind:
+        raise Fault(f"{raw!r} is not allowed; allowed: {allowed}")
+    return raw
+
+
+def _text(raw: Any) -> str:
+    text = _exactly(raw, str, "a text")
+    if not text.strip():
+        raise Fault(f"{text!r} is not allowed; allowed: a text that is not empty")
+    return text
+
+
+def _spelt(raw: Any, pattern: re.Pattern[str], allowed: str) -> str:
+    if not isinstance(raw, str) or not pattern.fullmatch(raw):
+        raise Fault(f"{raw!r} is not allowed; allowed: {allowed}")
+    return raw
+
+
+def _word(raw: Any, allowed: tuple[str, ...]) -> str:
+    if raw not in allowed:
+        raise Fault(f"{raw!r} is not allowed; allowed: {', '.join(allowed)}")
+    return str(raw)
+
+
+def _seconds(raw: Any) -> float:
+    if type(raw) not in (int, float) or not 0 <= raw < float("inf"):
+        raise Fault(f"{raw!r} is not allowed; allowed: a number, 0 or more")
+    return float(raw)
+
+
+def _count(raw: Any) -> int:
+    if type(raw) is not int or raw < 0:
+        raise Fault(f"{raw!r} is not allowed; allowed: a whole number, 0 or more")
+    return raw
+
+
+def _versions(raw: Any) -> VersionRange:
+    try:
+        return VersionRange.parse(_exactly(raw, str, ALLOWED))
+    except ValueError as error:
+        raise Fault(f"{raw!r} is not allowed; allowed: {ALLOWED}") from error
+
+
+def _pattern(raw: Any) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(_text(raw))
+    except re.error as error:
+        raise Fault(f"{raw!r} is no regular expression: {error}") from error
+    if all(pattern.fullmatch(sample) for sample in _ANYTHING):
+        raise Fault(f"{raw!r} is not allowed, since it fits anything; allowed: what was got and nothing else")
+    return pattern
+
+
+def _value(raw: Any, scalar: Callable[[Any], Any]) -> Value:
+    """A bare value, or a table of its sides."""
+    if not isinstance(raw, dict):
+        return Value(default=scalar(raw))
+    parsers: dict[str, Callable[[Any], Any]] = {"default": scalar, "short": scalar, "versions": _versions,
+                                                "otherwise": scalar, "aliases": _aliases}
+    sides = _table(raw, tuple(parsers), lambda key, each: parsers[key](each))
+    if "default" not in sides:
+        raise Fault("default is missing")
+    if ("versions" in sides) != ("otherwise" in sides):
+        raise Fault("versions and otherwise go together: the versions that have it, and what the others have")
+    return Value(**sides)
+
+
+def _aliases(raw: Any) -> tuple[str, ...]:
+    if not isinstance(raw, list):
+        raise Fault(f"{raw!r} is not allowed; allowed: a list of names")
+    return tuple(_text(alias) for alias in raw)
+
+
+def _policy(name: str, raw: Any) -> Value:
+    return _value(raw, lambda each: _word(each, by_name()[name].allowed))
+
+
+def _sysctls(raw: Any) -> dict[str, Sysctl]:
+    if not isinstance(raw, dict):
+        raise Fault(f"{raw!r} is not allowed; a table is due")
+    flat = dict(_flattened(raw))
+    return _table(flat, tuple(name for name in flat if _SYSCTL.fullmatch(name)), lambda _, each: _sysctl(each),
+                  allowed="names such as net.ipv4.tcp_sack")
+
+
+def _flattened(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """`net.ipv4.tcp_sack` without quotation marks is three tables deep in TOML; it means the same."""
+    for key, value in raw.items():
+        if isinstance(value, dict) and "value" not in value:
+            yield from _flattened(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _sysctl(raw: Any) -> Sysctl:
+    if isinstance(raw, dict):
+        parsers: dict[str, Callable[[Any], Any]] = {"value": _setting, "versions": _versions}
+        return Sysctl(**_table(raw, tuple(parsers), lambda key, each: parsers[key](each)))
+    return Sysctl(value=_setting(raw))
+
+
+def _setting(raw: Any) -> str:
+    if type(raw) not in (int, str):
+        raise Fault(f"{raw!r} is not allowed; allowed: a whole number or a text")
+    return str(raw)
+
+
+def _table(raw: Any, known: tuple[str, ...], parse: Callable[[str, Any], T], allowed: str = "") -> dict[str, T]:
+    """Each key read by `parse`; all faults of the table together."""
+    if not isinstance(raw, dict):
+        raise Fault(f"{raw!r} is not allowed; a table is due")
+    faults: list[Fault] = []
+    found: dict[str, T] = {}
+    for key, value in raw.items():
+        if key not in known:
+            hint = f"allowed: {allowed}" if allowed else suggestion(key, known)
+            faults.append(Fault(f"unknown key; {hint}", key))
+            continue
+        try:
+            found[key] = parse(key, value)
+        except Fault as fault:
+            faults.append(Fault(fault.what, _path(key, fault.where)))
+        except Faults as several:
+            faults += [Fault(fault.what, _path(key, fault.where)) for fault in several.faults]
+    if faults:
+        raise Faults(faults)
+    return found
+
+
+def _deviation(deviation: Deviation) -> Deviation:
+    """The entry, if it hides one thing alone and names what exists."""
+    faults: list[Fault] = []
+    try:
+        load().get(deviation.requirement)
+    except UsageError as error:
+        faults.append(Fault(str(error), "requirement"))
+    if not deviation.case and not deviation.state:
+        faults.append(Fault("neither case nor state is given; allowed: one of them, or both"))
+    if deviation.case and not re.search(r"\w", deviation.case):
+        faults.append(Fault(f"{deviation.case!r} is not allowed, since it fits any case", "case"))
+    if deviation.state and deviation.state not in STATES:
+        faults.append(Fault(f"{deviation.state!r} is not allowed; allowed: {', '.join(STATES)}", "state"))
+    if deviation.family not in ("", "ipv4", "ipv6"):
+        faults.append(Fault(f"{deviation.family!r} is not allowed; allowed: ipv4, ipv6", "family"))
+    if faults:
+        raise Faults(faults)
+    return deviation
+
+
+# -- what is said of it ----------------------------------------------------------------------------------------------
+
+def _lines(error: BaseException, path: str = "") -> Iterator[str]:
+    """One line for each fault, with the path to its key."""
+    match error:
+        case BaseValidationError():
+            for each in error.exceptions:
+                yield from _lines(each, _noted(each, path))
+        case ForbiddenExtraKeysError():
+            known = tuple(getattr(error.cl, "__dataclass_fields__", ()))
+            for key in sorted(error.extra_fields):
+                yield f"{_path(path, key)}: unknown key; {suggestion(key, known)}"
+        case KeyError():
+            yield f"{path}: missing"
+        case Fault():
+            yield f"{_path(path, error.where) or 'top level'}: {error.what}"
+        case Faults():
+            for fault in error.faults:
+                yield from _lines(fault, path)
+        case _:
+            yield f"{path or 'top level'}: {error}"
+
+
+def _noted(error: BaseException, path: str) -> str:
+    """The path, extended by the note in which cattrs says where it was."""
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            return _path(path, note.name)
+        if isinstance(note, IterableValidationNote):
+            return _path(path, str(note.index)) if isinstance(note.index, str) else f"{path}[{note.index + 1}]"
+    return path
+
+
+def _path(*parts: str) -> str:
+    return ".".join(part for part in parts if part)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From what a case has found to its verdict, with the target's ledger of known deviations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..lower.verdict import Finding, Inconclusive, Mismatch, Verdict, worst
+from .ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A case's verdict, the reason in one line, and its findings with what the ledger says of them."""
+
+    verdict: Verdict
+    reason: str
+    findings: tuple[Finding, ...]
+
+
+class NotApplicable(Exception):
+    """The profile says that the target has not what the case needs."""
+
+
+def judge(findings: Sequence[Finding], error: BaseException | None, *, ledger: Ledger, case_id: str, family: str,
+          version: str) -> Judgement:
+    """The verdict of a case that ended with these findings, and with this exception or none.
+
+    A ledger entry that names the case and was not met is an unexpected pass, if the case ran to its end without any
+    other finding.
+    """
+    explained = tuple(_explained(finding, ledger, case_id, family, version) for finding in findings)
+    if isinstance(error, NotApplicable):
+        return Judgement(verdict=Verdict.NOT_APPLICABLE, reason=str(error), findings=explained)
+    if isinstance(error, Inconclusive):
+        return Judgement(verdict=Verdict.INCONCLUSIVE, reason=str(error), findings=explained)
+    if error is not None and not isinstance(error, Mismatch):
+        return Judgement(verdict=Verdict.ERROR, reason=f"{type(error).__name__}: {error}", findings=explained)
+    verdict = worst(explained)
+    if verdict is not Verdict.PASS:
+        first = next(finding for finding in explained if finding.verdict is verdict)
+        return Judgement(verdict=verdict, reason=_reason(first), findings=explained)
+    due = ledger.due(case_id, family, version)
+    if due and not explained:
+        return Judgement(verdict=Verdict.UNEXPECTED_PASS, findings=explained,
+                         reason=f"the ledger expects a deviation that did not happen: {due[0].reason}")
+    return Judgement(verdict=verdict, reason=_reason(explained[0]) if explained else "", findings=explained)
+
+
+def _explained(finding: Finding, ledger: Ledger, case_id: str, family: str, version: str) -> Finding:
+    known = ledger.match(requirement=finding.requirement, case_id=case_id, state=finding.state, got=finding.got,
+                         version=version, family=family)
+    return finding if known is None else replace(finding, deviation=known.reason)
+
+
+def _reason(finding: Finding) -> str:
+    if finding.deviation is not None:
+        return finding.deviation
+    return f"{finding.requirement}: expected {finding.expected}, got {finding.got}"

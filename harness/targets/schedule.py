@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""When a target repeats itself and when it gives up, computed from its profile.
+
+A schedule is the waits after each sending, in nominal seconds: (3, 6, 12) is a first SYN, a second 3 s later, a third
+6 s after that, and the end 12 s later still, after 21 s. Timers may be late (`timer_rounding`, `tick_s`); the window
+of `after(T)` allows for that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+from .profile import Profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keepalive:
+    """When probes go out and when the connection is given up, in seconds after the peer was last heard."""
+
+    probes_s: tuple[float, ...]
+    ends_s: float
+
+
+def syn_gaps_s(profile: Profile) -> tuple[float, ...]:
+    """The waits after each SYN of an active open that nobody answers (RFC 9293, 3.8.3); the last one ends it.
+
+    The first `syn_linear_timeouts` repetitions come at the initial interval, on top of `syn_retries`.
+    """
+    linear = profile.limit("syn_linear_timeouts") if profile.states("syn_linear_timeouts") else 0
+    first_s = profile.timer("initial_rto_s")
+    return (first_s,) * linear + _doubling(profile, first_s, profile.limit("syn_retries") + 1)
+
+
+def synack_gaps_s(profile: Profile) -> tuple[float, ...]:
+    """The waits after each SYN,ACK whose acknowledgement is withheld; the last one drops the half-open connection."""
+    return _doubling(profile, profile.timer("initial_rto_s"), profile.limit("synack_retries") + 1)
+
+
+def data_gaps_s(profile: Profile, rto_s: float | None = None, *, sack: bool = False) -> tuple[float, ...]:
+    """The waits after each sending of data that nobody acknowledges (R2 of RFC 9293, 3.8.3); the last one ends it.
+
+    `rto_s` is the time-out at the first sending, by default the least there is. With `sack` negotiated, a target that
+    has tail loss probes (RFC 8985) sends a lone segment again as a probe when the time-out would be due, and starts
+    counting only then: one wait more.
+    """
+    return _until_r2(profile, rto_s, profile.limit("data_retries"), sack)
+
+
+def orphan_gaps_s(profile: Profile, rto_s: float | None = None, *, sack: bool = False) -> tuple[float, ...]:
+    """The same for what is left to send, the FIN included, once the application has closed."""
+    name = "orphan_retries" if profile.states("orphan_retries") else "data_retries"
+    return _until_r2(profile, rto_s, profile.limit(name), sack)
+
+
+def keepalive_schedule(profile: Profile) -> Keepalive:
+    """What happens on an idle connection with keepalive on and a peer that is gone (RFC 9293, 3.8.4)."""
+    idle_s, interval_s = profile.timer("keepalive_time_s"), profile.timer("keepalive_interval_s")
+    count = profile.limit("keepalive_probes")
+    return Keepalive(probes_s=tuple(idle_s + index * interval_s for index in range(count)),
+                     ends_s=idle_s + count * interval_s)
+
+
+def sends_s(gaps_s: tuple[float, ...]) -> tuple[float, ...]:
+    """The instants of the sendings, the first one being 0."""
+    return tuple(accumulate(gaps_s[:-1], initial=0.0))
+
+
+def ends_s(gaps_s: tuple[float, ...]) -> float:
+    """The instant at which the target gives up."""
+    return sum(gaps_s)
+
+
+def _doubling(profile: Profile, first_s: float, count: int) -> tuple[float, ...]:
+    return tuple(min(first_s * 2.0 ** index, _greatest_s(profile)) for index in range(count))
+
+
+def _greatest_s(profile: Profile) -> float:
+    return profile.timer("rto_max_s") if profile.states("rto_max_s") else float("inf")
+
+
+def _until_r2(profile: Profile, rto_s: float | None, retries: int, sack: bool) -> tuple[float, ...]:
+    """Doubling waits until the profile's policy says that it is enough."""
+    first_s = profile.timer("rto_min_s") if rto_s is None else rto_s
+    probe_s = (first_s,) if sack and profile.feature("tail_loss_probe") else ()
+    if profile.policy("data_give_up") == "count":
+        return probe_s + _doubling(profile, first_s, retries + 1)
+    real_s = first_s + profile.timer("tick_s") if rto_s is None else rto_s
+    return probe_s + _doubling(profile, first_s, _waits_until_r2(profile, real_s, retries))
+
+
+def _waits_until_r2(profile: Profile, rto_s: float, retries: int) -> int:
+    """How many waits there are where R2 is a time (Linux).
+
+    It is what `retries` repetitions would take after the least time-out, and it runs from the first repetition, not
+    from the first sending: so there is one repetition more than the number says. A real time-out is never quite the
+    least one (there is a round trip, and a tick), which decides when both come close.
+    """
+    enough_s = sum(_doubling(profile, profile.timer("rto_min_s"), retries + 1))
+    waits, elapsed_s, wait_s = 1, 0.0, rto_s
+    while elapsed_s < enough_s:
+        wait_s = min(2 * wait_s, _greatest_s(profile))
+        elapsed_s += wait_s
+        waits += 1
+    return waits

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The target's clock: the one place where the harness waits.
+
+Instants are integer nanoseconds since the lab began. Whoever has events (the link, a pending socket call) registers as
+a `Source`; `Clock.wait` returns the first event of any of them. A case never knows which clock it runs on: real time
+here, a guest's or a stepped stack's elsewhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, runtime_checkable
+
+from .frame import Frame
+
+SECOND: Final = 1_000_000_000
+"""Nanoseconds in a second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a call on the target's socket API ended.
+
+    `error` is an errno name (`"ECONNREFUSED"`) or "" for success, then `value` is what the call returned (octets read,
+    the accepted socket, ...). Octets of length 0 from a read mean the end of the stream.
+    """
+
+    call: Any
+    value: Any = None
+    error: str = ""
+    at_ns: int = 0
+
+    def __str__(self) -> str:
+        if self.error:
+            return self.error
+        if isinstance(self.value, bytes):
+            return f"{len(self.value)} octets" if self.value else "end of stream"
+        return str(self.value) if isinstance(self.value, int) else "done"
+
+
+def error_name(number: int) -> str:
+    """The name of an errno value, `"E<number>"` where the platform knows none."""
+    return errno.errorcode.get(number, f"E{number}")
+
+
+Event = Frame | Outcome
+
+
+@runtime_checkable
+class Source(Protocol):
+    """What a clock can wait for."""
+
+    def fileno(self) -> int:
+        """The descriptor that turns readable, or writable if `writable`, when there is an event; -1 for none."""
+
+    def poll(self) -> Event | None:
+        """The next event if there is one; never blocks."""
+
+
+class Clock(Protocol):
+    """Time as the target has it."""
+
+    kind: str
+
+    def now(self) -> int:
+        """The present instant in nanoseconds."""
+
+    def wait(self, until: int) -> Event | None:
+        """The next event of any source, or None once `until` (an instant in nanoseconds) has come."""
+
+    def register(self, source: Source) -> None:
+        """Let waits return the events of this source."""
+
+    def unregister(self, source: Source) -> None:
+        """Forget a source; one that is not registered is no error."""
+
+
+class RealClock:
+    """A kernel or device in real time: the wait blocks on descriptors."""
+
+    kind = "real"
+
+    def __init__(self) -> None:
+        self._epoch = time.monotonic_ns()
+        self.epoch_ns: int = time.time_ns()
+        self._sources: list[Source] = []
+        self._descriptors: dict[int, list[tuple[Source, int]]] = {}
+        self._select = select.poll()
+
+    def now(self) -> int:
+        """Nanoseconds since the clock was made."""
+        return time.monotonic_ns() - self._epoch
+
+    def instant(self, realtime_ns: int) -> int:
+        """The instant of a kernel stamp (CLOCK_REALTIME), corrected for steps of the wall clock since the start."""
+        return realtime_ns - (time.time_ns() - time.monotonic_ns()) - self._epoch
+
+    def register(self, source: Source) -> None:
+        """Poll this source in every wait from now on."""
+        self._sources.append(source)
+        if (descriptor := source.fileno()) >= 0:
+            mask = select.POLLOUT if getattr(source, "writable", False) else select.POLLIN
+            self._descriptors.setdefault(descriptor, []).append((source, mask))
+            self._watch(descriptor)
+
+    def unregister(self, source: Source) -> None:
+        """Forget a source, even if its descriptor has been closed meanwhile."""
+        if source not in self._sources:
+            return
+        self._sources.remove(source)
+        for descriptor, users in list(self._descriptors.items()):
+            left = [user for user in users if user[0] is not source]
+            if len(left) != len(users):
+                self._descriptors[descriptor] = left
+                self._watch(descriptor)
+
+    def _watch(self, descriptor: int) -> None:
+        # Several sources may wait on one descriptor: what is watched is all that any of them wants.
+        wanted = 0
+        for _, mask in self._descriptors[descriptor]:
+            wanted |= mask
+        if wanted:
+            self._select.register(descriptor, wanted)
+        else:
+            del self._descriptors[descriptor]
+            self._select.unregister(descriptor)
+
+    def wait(self, until: int) -> Event | None:
+        """The next event, or None at `until`."""
+        while True:
+            for source in self._sources:
+                event = source.poll()
+                if event is not None:
+                    return event
+            left = until - self.now()
+            if left <= 0:
+                return None
+            self._select.poll(left // 1_000_000 + 1)
+
+
+class SteppedClock:
+    """Time that moves only when a wait says so, for stacks that run as code of ours.
+
+    `advance(until)` lets the stack run up to that instant at most, and returns the instant where it stopped: `until`,
+    or earlier if it has produced something. No wall time passes in a wait.
+    """
+
+    kind = "stepped"
+
+    def __init__(self, advance: Callable[[int], int] | None = None) -> None:
+        self._now = 0
+        self.epoch_ns: int = 0
+        self._sources: list[Source] = []
+        self._advance = advance or (lambda until: until)
+
+    def now(self) -> int:
+        """The instant that the stack has been brought to."""
+        return self._now
+
+    def register(self, source: Source) -> None:
+        """Poll this source in every wait from now on."""
+        self._sources.append(source)
+
+    def unregister(self, source: Source) -> None:
+        """Forget a source."""
+        if source in self._sources:
+            self._sources.remove(source)
+
+    def wait(self, until: int) -> Event | None:
+        """The next event; with none, the stack's time moves towards `until`."""
+        while True:
+            for source in self._sources:
+                event = source.poll()
+                if event is not None:
+                    if isinstance(event, Frame):
+                        self._now = max(self._now, event.stamp_ns)
+                    return event
+            if self._now >= until:
+                return None
+            self._now = max(self._now, self._advance(until))
