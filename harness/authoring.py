@@ -60,6 +60,6 @@ def covers(*requirements: str, behaviour: str | tuple[str, ...] = (),
 __all__ = [
     "ACK", "CWR", "ECE", "FIN", "OFFER", "PSH", "RST", "SYN", "URG", "Application", "Case", "Connection", "Kind",
     "Listener", "Option", "Peer", "Pending", "Segment", "after", "close_wait", "closing", "connected", "covers",
-    "encode_icmp", "established", "fin_wait_1", "fin_wait_2", "flood", "icmp_error", "ip", "last_ack", "needs", "octets",
-    "seq", "slow", "syn_received", "syn_sent", "time_wait",
+    "encode_icmp", "established", "fin_wait_1", "fin_wait_2", "flood", "icmp_error", "ip", "last_ack", "needs",
+    "octets", "seq", "slow", "syn_received", "syn_sent", "time_wait",
 ]

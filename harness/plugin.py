@@ -10,57 +10,33 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Generator, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from . import __version__
+from .item import Run, blank_record, case_id, family_of, is_case, ledger_name, log_of, record_of, variant
 from .lower.application import Application, Listener
 from .lower.case import Case
 from .lower.peer import Peer
 from .lower.verdict import Verdict
 from .recorder import Recorder, one_line_of
+from .report.junit import properties
 from .requirements.catalogue import load
 from .targets.base import FAMILIES, Target, addresses
 from .targets.judgement import Judgement, NotApplicable, judge
 from .targets.registry import clock_of, describe, make_target, needs_namespaces, parse_spec
-from .wire.capture import write_capture
-from .wire.clock import SECOND, Clock
+from .wire.clock import Clock
 from .wire.errors import HarnessError, UsageError
 
-_RUN: Final = pytest.StashKey["Run"]()
+_RUN: Final = pytest.StashKey[Run]()
 _TARGET: Final = pytest.StashKey[Target]()
 _LEFT_OUT: Final = pytest.StashKey[list[tuple[str, str, str]]]()
-_RECORD: Final = pytest.StashKey[dict[str, Any]]()
 
 
 class AdviceWarning(UserWarning):
     """A SHOULD that the target does not keep."""
-
-
-class Run:
-    """What the plugin knows of one item: the case, and what goes into its record."""
-
-    def __init__(self, item: pytest.Item, case: Case, target: Target, family: str) -> None:
-        self.item = item
-        self.case = case
-        self.target = target
-        self.family = family
-        self.judgement: Judgement | None = None
-        self.capture: Path | None = None
-
-    def close(self) -> None:
-        """Clean up on the target, and write the capture."""
-        self.case.close()
-        config = self.item.config
-        name = case_id(self.item).replace("::", "/") + f"-{self.family}"
-        if text := variant(self.item):
-            name += "-" + "".join(letter if letter.isalnum() else "_" for letter in text)
-        self.capture = Path(config.getoption("results")).parent / "captures" / f"{name}.pcapng"
-        write_capture(self.capture, self.case.trace, epoch_ns=getattr(self.case.clock, "epoch_ns", 0),
-                      interface_name="injector", comment=f"{case_id(self.item)} {self.family}")
 
 
 # -- options and markers ----------------------------------------------------------------------------------------------
@@ -82,14 +58,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="chooses the injector's initial sequence numbers (default: 0)")
     group.addoption("--verdicts", action="store_true",
                     help="show live verdicts, failure pages and the summary in place of pytest's own output")
-    group.addoption("--attach", action="store_true", help="attach ladder and capture to Allure for every case, not only "
-                                                          "for those that did not pass")
+    group.addoption("--attach", action="store_true",
+                    help="attach ladder and capture to Allure for every case, not only for those that did not pass")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers; on the controller, the recorder; get the rights that the target needs."""
     for line in (
-        "covers(*requirements, behaviours=(), tc8=()): the requirements that a case checks (use harness.authoring.covers)",
+        "covers(*requirements, behaviours=(), tc8=()): the rules that a case checks (use harness.authoring.covers)",
         "needs(feature): not applicable to a target whose profile lacks the feature",
         "slow: waits over 5 s of real time; left out unless --slow, or unless the target's time is not real",
         "flood: sends many segments, bounded in count and time",
@@ -195,37 +171,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         recorder.leave_out(config.stash[_LEFT_OUT])
 
 
-def is_case(item: pytest.Item) -> bool:
-    """True if the item plays segments to a target."""
-    return "case" in getattr(item, "fixturenames", ())
-
-
-def case_id(item: pytest.Item) -> str:
-    """`topic/module::case`: stable, without family or parameters."""
-    path = item.path.with_suffix("")
-    name = getattr(item, "originalname", None) or item.name.split("[")[0]
-    return f"{path.parent.name}/{path.name.removeprefix('test_')}::{name.removeprefix('test_')}"
-
-
-def _parameters(item: pytest.Item) -> tuple[str, str]:
-    callspec = getattr(item, "callspec", None)
-    if callspec is None:
-        return "", ""
-    family = str(callspec.params.get("family", ""))
-    text = str(callspec.id)
-    return family, text.removeprefix(family).removeprefix("-") if text.startswith(family) else text
-
-
-def family_of(item: pytest.Item) -> str:
-    """The family in which this item runs."""
-    return _parameters(item)[0]
-
-
-def variant(item: pytest.Item) -> str:
-    """The item's parameters but for the family."""
-    return _parameters(item)[1]
-
-
 # -- fixtures ---------------------------------------------------------------------------------------------------------
 
 
@@ -253,8 +198,7 @@ def case(request: pytest.FixtureRequest, target: Target, family: str) -> Iterato
     run = Run(item, made, target, family)
     item.stash[_RUN] = run
     yield made
-    if run.judgement is None:
-        run.close()
+    run.close()
 
 
 @pytest.fixture
@@ -315,12 +259,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     except HarnessError as raised:
         error = raised
     run.judgement = judge(run.case.story.findings, error, ledger=run.target.profile.ledger,
-                          case_id=_ledger_name(item), family=run.family, version=run.target.version)
+                          case_id=ledger_name(item), family=run.family, version=run.target.version)
+    run.record = record_of(run)
+    item.user_properties.extend(properties(run.record))
+    _report_to_allure(item, run.record)
     return _announce(item, run.judgement, error)
-
-
-def _ledger_name(item: pytest.Item) -> str:
-    return case_id(item) + (f"/{variant(item)}" if variant(item) else "")
 
 
 def _announce(item: pytest.Item, judgement: Judgement, error: BaseException | None) -> None:
@@ -337,15 +280,29 @@ def _announce(item: pytest.Item, judgement: Judgement, error: BaseException | No
         raise error
 
 
+def _report_to_allure(item: pytest.Item, record: dict[str, Any]) -> None:
+    from .report import allure
+
+    if allure.wanted(item.config):
+        allure.label(record, load())
+        allure.attach(record, always=item.config.getoption("attach"), rules=load())
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Put the case's record into its report, so that it reaches the controller; show the failure page."""
     report: pytest.TestReport = yield
-    if not is_case(item) or (call.when != "call" and report.passed) or call.when == "teardown":
+    if not is_case(item) or call.when == "teardown" or (call.when == "setup" and report.passed):
         return report
-    record = _record(item, call, report)
+    run = item.stash.get(_RUN, None)
+    record = run.record if run is not None and run.record is not None else blank_record(item)
+    if run is None or run.record is None:
+        skipped = report.skipped and call.excinfo is not None
+        record |= {"verdict": "not-applicable" if skipped else "error",
+                   "reason": one_line_of(call.excinfo.value) if call.excinfo else ""}
+    if record["verdict"] == "error" and call.excinfo is not None:
+        record["log"] = log_of(call.excinfo)
     report.tcpqual = record  # type: ignore[attr-defined]
-    item.stash[_RECORD] = record
     if report.failed:
         from .report.failure import page
 
@@ -353,59 +310,4 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         if record["verdict"] == "error":
             # pytest calls an error what fails outside the call itself; so does JUnit.
             report.when = "setup"
-    _allure(item, record)
     return report
-
-
-def _record(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> dict[str, Any]:
-    run = item.stash.get(_RUN, None)
-    markers = list(item.iter_markers("covers"))
-    record: dict[str, Any] = {
-        "id": case_id(item),
-        "title": (getattr(item, "obj", None).__doc__ or "").strip().split("\n")[0],
-        "behaviours": [name for marker in markers for name in marker.kwargs.get("behaviours", ())],
-        "requirements": [name for marker in markers for name in marker.args],
-        "tc8": [name for marker in markers for name in marker.kwargs.get("tc8", ())],
-        "family": family_of(item), "variant": variant(item), "verdict": "error", "reason": "", "findings": [],
-        "steps": [], "proof": [], "timing": {"tolerance_ns": 0, "checks": []}, "duration_s": round(call.duration, 6),
-        "segments": 0, "capture": None, "command": _command(item),
-    }
-    if run is not None:
-        story = run.case.story
-        record |= {
-            "steps": [asdict(step) for step in story.steps], "proof": sorted(story.proof),
-            "timing": {"tolerance_ns": run.case.timing.tolerance_ns, "checks": [asdict(check) for check in story.checks]},
-            "duration_s": round((run.case.clock.now() - run.case.began_ns) / SECOND, 6),
-            "segments": len(run.case.trace), "capture": str(run.capture) if run.capture else None,
-        }
-    if run is not None and run.judgement is not None:
-        record |= {"verdict": run.judgement.verdict.value, "reason": run.judgement.reason,
-                   "findings": [asdict(finding) for finding in run.judgement.findings]}
-    elif report.skipped:
-        record |= {"verdict": "not-applicable", "reason": str(call.excinfo.value) if call.excinfo else ""}
-    elif call.excinfo is not None:
-        record |= {"reason": f"{call.excinfo.typename}: {one_line_of(call.excinfo.value)}"}
-    if record["verdict"] == "error" and call.excinfo is not None:
-        record["log"] = str(call.excinfo.getrepr(style="short")) if not isinstance(call.excinfo.value, HarnessError) \
-            else str(call.excinfo.value)
-    return record
-
-
-def _command(item: pytest.Item) -> str:
-    config = item.config
-    name = case_id(item) + (f"[{variant(item)}]" if variant(item) else "")
-    parts = ["tcpqual", "run", f"'{name}'" if variant(item) else name, "--target", str(config.getoption("target")),
-             "--family", family_of(item)]
-    if config.getoption("seed"):
-        parts += ["--seed", str(config.getoption("seed"))]
-    if item.get_closest_marker("slow"):
-        parts.append("--slow")
-    return " ".join(parts)
-
-
-def _allure(item: pytest.Item, record: dict[str, Any]) -> None:
-    if not item.config.getoption("allure_report_dir", None):
-        return
-    from .report import allure
-
-    allure.report(record, load(), attach=item.config.getoption("attach"))

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import pytest
 
+from .report import allure
 from .report import results as results_file
 from .report.failure import page
 from .report.progress import Progress
@@ -111,6 +112,8 @@ class Recorder:
         for entry in dict.fromkeys(self._left_out):
             results.leave_out(*entry)
         self.document = results.finish(round(time.monotonic() - self._began, 3))
+        if allure.wanted(self._config):
+            allure.write_environment(Path(self._config.getoption("allure_report_dir")), self._target, self._run)
         session.exitstatus = self._status(int(exitstatus))
 
     def _status(self, exitstatus: int) -> int:

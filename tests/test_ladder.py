@@ -11,7 +11,15 @@ from report_samples import MS, OPTIONS, record, step
 from harness.report.ladder import draw, lines, shorten_payload, wrap
 
 
-@@@
+def test_the_ladder_of_a_handshake_is_this_picture() -> None:
+    assert draw(record()["steps"], width=88).splitlines() == [
+        "       ms  injector                                                 target",
+        "    0.000  |                                     listen(port 8080) -> ok o",
+        "    0.012  |-- S 0:0(0) win 65535 <mss 1460,sackOK, -------------------->|",
+        "           |     TS val 3012345678 ecr 4000000000,nop,wscale 7>          |",
+        "    0.043  |<-------------------- S. 0:0(0) ack 1 win 65160 <mss 1460> --|",
+        "    0.050  |-- . 1:1(0) ack 1 win 65535 -------------------------------->|",
+    ]
 
 
 def test_who_sent_is_seen_by_the_arrow() -> None:

@@ -90,7 +90,7 @@ class Connection:
         case.handles.append(handle)
 
     def send(self, data: int | bytes, *, urgent: bool = False, rule: str | None = None) -> int:
-        """Have the application send octets of the target's stream (a count) or those given; returns how many were taken.
+        """Have the application send octets of the target's stream (a count) or those given; returns how many it took.
 
         Raises Mismatch if the call fails.
         """
@@ -174,8 +174,8 @@ class Connection:
         got = self._case.upper.pending_error(self.handle)
         self._case.step("api", f"SO_ERROR -> {got or 'none'}", "" if got == wanted else "mismatch")
         if got != wanted:
-            raise self._case.mismatch(expected=f"SO_ERROR {wanted or 'none'}", got=f"SO_ERROR {got or 'none'}", rule=rule,
-                                      fields=("outcome",))
+            raise self._case.mismatch(expected=f"SO_ERROR {wanted or 'none'}", got=f"SO_ERROR {got or 'none'}",
+                                      rule=rule, fields=("outcome",))
         self._case.story.proof.add("api")
 
     def shutdown(self, half: Half = "write") -> None:
@@ -248,7 +248,8 @@ class Application:
     def __init__(self, case: Case) -> None:
         self._case = case
 
-    def listen(self, port: int | None = None, *, backlog: int = 16, options: Mapping[str, int] | None = None) -> Listener:
+    def listen(self, port: int | None = None, *, backlog: int = 16,
+               options: Mapping[str, int] | None = None) -> Listener:
         """Listen on a port of the target (None: a fresh one)."""
         port = self._case.port() if port is None else port
         handle = self._case.upper.listen(self._case.addresses.target, port, backlog=backlog, options=options or {})

@@ -35,8 +35,11 @@ _WRAPPING_ROOM: Final = 80
 class Values(Protocol):
     """What a case wants to know of the target's profile."""
 
-    def value(self, name: str) -> Any:
-        """A timer or limit by its own or its well-known name."""
+    def timer(self, name: str) -> float:
+        """A time in seconds, by its own or its well-known name."""
+
+    def limit(self, name: str) -> int:
+        """A count, by its own or its well-known name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +73,8 @@ class Case:
     """One run of one case.
 
     `requirements` are what the case covers, the first one being what a mismatch is held against unless the step names
-    another. `seed` and the case's own name choose the initial sequence numbers. `response_ns` is how long an answer that
-    is due at once may take, in nanoseconds.
+    another. `seed` and the case's own name choose the initial sequence numbers. `response_ns` is how long an answer
+    that is due at once may take, in nanoseconds.
     """
 
     def __init__(self, *, name: str, injector: Injector, upper: UpperTester, profile: Values, timing: Timing,
@@ -84,7 +87,7 @@ class Case:
         self.timing = timing
         self.addresses = addresses
         self.requirements = requirements
-        self.response_ns = round(profile.value("response_s") * SECOND)
+        self.response_ns = round(profile.timer("response_s") * SECOND)
         self.story = Story()
         self.streams: dict[Flow, bytearray] = {}
         self.trace: list[tuple[Frame, str]] = []

@@ -164,7 +164,7 @@ class Oracle:
             return
         shift = self._target_scale if self._target_scale and self._our_scale is not None else 0
         edge = arithmetic.add(segment.ack or 0, (segment.window or 0) << shift)
-        # A scaled window is a multiple of 2**shift, so the edge may seem to fall back by less than that (RFC 7323, 2.4).
+        # A scaled window is a multiple of 2**shift: the edge may seem to fall back by less than that (RFC 7323, 2.4).
         back = arithmetic.diff(self._target_edge, edge)
         if back >= (1 << shift) and back > 0:
             yield Violation(requirement="RFC9293-SHLD-14", fields=("window",),
@@ -208,7 +208,8 @@ class Oracle:
 
     def _urgent_pointer(self, segment: Segment) -> Iterator[Violation]:
         if segment.urgent and not segment.has(URG):
-            yield Violation(requirement="RFC9293-MUST-30", fields=("urgent",), expected="an urgent pointer only with URG")
+            yield Violation(requirement="RFC9293-MUST-30", fields=("urgent",),
+                            expected="an urgent pointer only with URG")
 
     def _ttl(self, segment: Segment) -> Iterator[Violation]:
         if segment.ttl == 0:

@@ -42,8 +42,8 @@ class Arrival:
 class Peer:
     """One end of a connection with the target.
 
-    Numbers in the notation are relative: ours to `iss`, the target's to `irs`, which is the number of its SYN; until one
-    has been seen, the target's numbers are absolute. `send_next` and `receive_next` are absolute.
+    Numbers in the notation are relative: ours to `iss`, the target's to `irs`, which is the number of its SYN; until
+    one has been seen, the target's numbers are absolute. `send_next` and `receive_next` are absolute.
     """
 
     def __init__(self, case: Case, flow: Flow, *, iss: int) -> None:
@@ -65,13 +65,13 @@ class Peer:
     def send(self, what: Any, **fields: Any) -> Transmission:
         """Send a segment: in the notation, as a `Segment` (None: default), or as scapy's packet or octets of IP.
 
-        `fields` override those of a `Segment` (`send(".", ...)` has no wildcard: None means the default). A payload that
-        is not given is our stream's at that place. Raises ScriptError if it cannot be built, LinkError if not sent.
+        `fields` override those of a `Segment`; None means the default. A payload that is not given is our stream's at
+        that place. Raises ScriptError if it cannot be built, LinkError if not sent.
         """
+        segment: Segment | None
         if isinstance(what, (str, Segment)):
             segment = self._segment(parse(what) if isinstance(what, str) else what, fields)
-            packet = encode(segment, self.flow)
-            text = self._ours(segment)
+            packet, text = encode(segment, self.flow), self._ours(segment)
         else:
             packet = bytes(what)
             segment, text = self._foreign(packet)
@@ -179,7 +179,7 @@ class Peer:
         stamp = segment.stamp_ns or 0
         if any(arithmetic.le(end, ack) and sent.stamp_ns < stamp for ack, sent in self._acknowledged):
             return False
-        shortest = round(self.case.profile.value("probe_timeout_min_s") * SECOND)
+        shortest = round(self.case.profile.timer("probe_timeout_min_s") * SECOND)
         return stamp - (first.stamp_ns or 0) >= shortest
 
     # -- expecting ---------------------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ class Peer:
         return list(differences(pattern, segment, self._due(segment)))
 
     def _due(self, segment: Segment) -> bytes | None:
-        """What the target's application has sent at the place of this segment, None if the case did not have it send."""
+        """What the target's application has sent at this segment's place, None if the case did not have it send."""
         sent = self.case.streams.get(self.flow)
         if sent is None or self.irs is None or not segment.payload:
             return None
@@ -279,7 +279,8 @@ class Peer:
         fields = min(unlike, key=len)
         detail = ""
         if "payload" in fields:
-            detail = f"payload {(arrival.segment.payload or b'')[:32]!r}, due {(self._due(arrival.segment) or b'')[:32]!r}"
+            came, due = arrival.segment.payload or b"", self._due(arrival.segment) or b""
+            detail = f"payload {came[:32]!r}, due {due[:32]!r}"
         return self.case.mismatch(expected=self._described(patterns), got=arrival.step.text, rule=rule, fields=fields,
                                   state=self._state(), detail=detail)
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Brings a connection to the state from which a case begins (RFC 9293, figure 5).
 
-Whatever goes wrong on the way is *inconclusive*, not a failure of the rule that the case is about (DESIGN, rule 3). Each
-constructor leaves the relative numbers as its docstring says; both sides count one for their SYN, so the first octet of
-data is 1.
+Whatever goes wrong on the way is *inconclusive*, not a failure of the rule that the case is about (DESIGN, rule 3).
+Each constructor leaves the relative numbers as its docstring says; both sides count one for their SYN, so the first
+octet of data is 1.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Verdicts, findings, and the exceptions that end a case.
 
-A case yields findings; its verdict is the worst of them (DESIGN, *Verdicts that can be trusted*). Only `Mismatch` speaks
-about the target; errors of ours are in `harness.wire.errors`.
+A case yields findings; its verdict is the worst of them (DESIGN, *Verdicts that can be trusted*). Only `Mismatch`
+speaks about the target; errors of ours are in `harness.wire.errors`.
 """
 
 from __future__ import annotations

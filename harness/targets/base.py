@@ -72,5 +72,5 @@ class Target:
 
 def timing_of(profile: Profile, tolerance_ns: int) -> Timing:
     """How a target of this profile keeps time."""
-    return Timing(rounding=float(profile.value("timer_rounding")), tick_ns=round(profile.value("tick_s") * SECOND),
+    return Timing(rounding=profile.timer("timer_rounding"), tick_ns=round(profile.timer("tick_s") * SECOND),
                   tolerance_ns=tolerance_ns)

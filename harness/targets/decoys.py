@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from .. import __version__
@@ -206,9 +207,8 @@ def mirror(packet: ip.Packet, segment: Segment | None) -> list[bytes]:
     """Sends every segment back with the ends swapped, every other packet with the addresses swapped."""
     if segment is None:
         return [ip.ip_packet(packet.destination, packet.source, packet.protocol, packet.payload)]
-    ports = {"source_port": None, "destination_port": None, "checksum": None}
-    fields = {name: getattr(segment, name) for name in ("flags", "seq", "ack", "window", "urgent", "options", "payload")}
-    return [encode(Segment(**fields, **ports), _back(packet, segment))]
+    swapped = replace(segment, source_port=None, destination_port=None, checksum=None)
+    return [encode(swapped, _back(packet, segment))]
 
 
 def babbler(seed: int) -> Answer:

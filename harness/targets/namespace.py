@@ -129,7 +129,8 @@ class Lab:
     def link(self, clock: RealClock) -> PacketLink:
         """The injector's end of the wire."""
         with self.injector_side.entered():
-            return PacketLink(_INJECTOR_END, mac=PHANTOM_MAC, target_mac=TARGET_MAC, mtu=MTU, instant=clock.instant)
+            return PacketLink(_INJECTOR_END, mac=PHANTOM_MAC, target_mac=TARGET_MAC, mtu=MTU, instant=clock.instant,
+                              inside=self.injector_side.entered)
 
     def close(self) -> None:
         """Let go of the namespaces; the kernel takes the link down with them."""

@@ -8,14 +8,21 @@ for every probe is what makes other tools slow.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
+import os
 import socket
 import struct
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final, Protocol
 
 from .errors import LinkError
 from .frame import Frame
+
+Network = IPv4Network | IPv6Network
 
 _ETH_P_ALL: Final = 0x0003
 _SOL_PACKET: Final = 263
@@ -23,6 +30,7 @@ _PACKET_STATISTICS: Final = 6
 _PACKET_AUXDATA: Final = 8
 _PACKET_QDISC_BYPASS: Final = 20
 _SO_ATTACH_FILTER: Final = 26
+_SO_DETACH_FILTER: Final = 27
 _SO_RCVBUFFORCE: Final = 33
 _SO_TIMESTAMPNS: Final = 35
 _CSUM_NOT_READY: Final = 1 << 3
@@ -58,6 +66,15 @@ class Link(Protocol):
     def lost(self) -> int:
         """Frames that the link could not keep since the last call."""
 
+    def burst(self, frames: bytes | bytearray, frame_size: int) -> int:
+        """Send frames of one size that stand one behind the other, as fast as can be; returns how many went out.
+
+        They are neither stamped nor among what `sent` returns. Raises LinkError.
+        """
+
+    def ignore(self, networks: Collection[Network]) -> None:
+        """From now on, do not hear what is sent to addresses of these networks; an empty collection undoes it."""
+
     def close(self) -> None:
         """Release the link."""
 
@@ -68,6 +85,24 @@ def outgoing_only() -> bytes:
     jump_if_outgoing = (0x15, 0, 1, 4)
     keep, drop = (0x06, 0, 0, 0x40000), (0x06, 0, 0, 0)
     return b"".join(struct.pack("=HBBI", *step) for step in (load_packet_type, jump_if_outgoing, keep, drop))
+
+
+def all_but(networks: Collection[Network]) -> bytes:
+    """A classic BPF program that keeps every frame but the IP packets sent to addresses of these networks."""
+    keep, drop = (0x06, 0, 0, 0x40000), (0x06, 0, 0, 0)
+    # Behind each network's tests stands its drop; whatever differs jumps over it, to the next network's tests.
+    steps: list[tuple[int, int, int, int]] = []
+    for network in networks:
+        ethertype, start = (0x0800, 30) if network.version == 4 else (0x86DD, 38)
+        prefix, mask = network.network_address.packed, network.netmask.packed
+        tests = [(12, 0x28, ethertype, 0xFFFF)]
+        tests += [(start + at, 0x20, *struct.unpack(">II", prefix[at:at + 4] + mask[at:at + 4]))
+                  for at in range(0, len(prefix), 4) if any(mask[at:at + 4])]
+        for number, (at, load, value, bits) in enumerate(tests):
+            to_next = 3 * (len(tests) - 1 - number) + 1
+            steps += [(load, 0, 0, at), (0x54, 0, 0, bits), (0x15, 0, to_next, value)]
+        steps.append(drop)
+    return b"".join(struct.pack("=HBBI", *step) for step in (*steps, keep))
 
 
 def packet_socket(interface: str, *, program: bytes | None = None) -> socket.socket:
@@ -99,24 +134,32 @@ def _set_up(sock: socket.socket, program: bytes | None) -> None:
         # Inside a user namespace the limit of the host holds; a loss is counted and reported by `lost`.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
     if program is not None:
-        holder = ctypes.create_string_buffer(program, len(program))
-        fprog = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(holder))
-        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
+        _attach(sock, program)
+
+
+def _attach(sock: socket.socket, program: bytes) -> None:
+    holder = ctypes.create_string_buffer(program, len(program))
+    fprog = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(holder))
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
 
 
 class PacketLink:
     """A link over one interface of the network namespace in which it is made.
 
-    `instant` turns a kernel stamp (CLOCK_REALTIME nanoseconds) into an instant of the target's clock.
+    `instant` turns a kernel stamp (CLOCK_REALTIME nanoseconds) into an instant of the target's clock. `inside` enters
+    that namespace again, for the socket that a burst needs later.
     """
 
-    def __init__(self, interface: str, *, mac: bytes, target_mac: bytes, mtu: int,
-                 instant: Callable[[int], int]) -> None:
+    def __init__(self, interface: str, *, mac: bytes, target_mac: bytes, mtu: int, instant: Callable[[int], int],
+                 inside: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext) -> None:
         self.interface = interface
         self.mac = mac
         self.target_mac = target_mac
         self.mtu = mtu
         self._instant = instant
+        self._inside = inside
+        self._burst: BurstSocket | None = None
+        self._ignored: frozenset[Network] = frozenset()
         self._socket = packet_socket(interface)
         try:
             self._tap = packet_socket(interface, program=outgoing_only())
@@ -136,7 +179,7 @@ class PacketLink:
         try:
             self._send(frame)
         except OSError as error:
-            raise LinkError(f"{self.interface}: cannot send a frame of {len(frame)} octets: {error.strerror}") from error
+            raise LinkError(f"{self.interface}: cannot send {len(frame)} octets: {error.strerror}") from error
         self._unread += 1
         if self._unread >= 64:
             # The tap's buffer is small inside a user namespace; a case that only sends would overflow it.
@@ -189,17 +232,45 @@ class PacketLink:
         return sum(struct.unpack("II", sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1]
                    for sock in (self._socket, self._tap))
 
+    def burst(self, frames: bytes | bytearray, frame_size: int) -> int:
+        """Send frames of one size that stand one behind the other, past tap and capture; returns how many went out.
+
+        Raises LinkError.
+        """
+        if self._burst is None or self._burst.frame_size != frame_size:
+            if self._burst is not None:
+                self._burst.close()
+            with self._inside():
+                self._burst = BurstSocket(self.interface, frame_size=frame_size)
+        return self._burst.send(frames)
+
+    def ignore(self, networks: Collection[Network]) -> None:
+        """From now on, let the kernel drop what is sent to addresses of these networks; none of them: hear all again.
+
+        What has been dropped so takes no room in the buffer and is not among the `lost`.
+        """
+        chosen = frozenset(networks)
+        if chosen == self._ignored:
+            return
+        if chosen:
+            _attach(self._socket, all_but(chosen))
+        else:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+        self._ignored = chosen
+
     def discard(self) -> None:
-        """Throw away what has arrived and was not read, and what the tap holds: what a flood leaves behind."""
+        """Throw away what has arrived and was not read, and what the tap holds."""
         while self.recv_frame() is not None:
             pass
         self.sent()
         self.lost()
 
     def close(self) -> None:
-        """Close both sockets."""
+        """Close its sockets."""
         self._socket.close()
         self._tap.close()
+        if self._burst is not None:
+            self._burst.close()
 
 
 class _IoVec(ctypes.Structure):
@@ -220,7 +291,8 @@ class BurstSocket:
     """Sends many frames of one size with one system call for each `batch` of them (sendmmsg).
 
     It has a socket of its own that passes by the queue and the taps, so that a flood neither fills the capture nor is
-    slowed by it.
+    slowed by it. Frames are copied, a batch at a time, to where the vectors of the call point for good: nothing is
+    done frame by frame here.
     """
 
     def __init__(self, interface: str, *, frame_size: int, batch: int = 1024) -> None:
@@ -229,29 +301,48 @@ class BurstSocket:
         self._socket = packet_socket(interface)
         self._socket.setsockopt(_SOL_PACKET, _PACKET_QDISC_BYPASS, 1)
         # It only sends: what arrives would be copied for nobody.
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        _attach(self._socket, struct.pack("=HBBI", 0x06, 0, 0, 0))
         self._sendmmsg = ctypes.CDLL(None, use_errno=True).sendmmsg
+        self._buffer = ctypes.create_string_buffer(batch * frame_size)
         self._vectors = (_IoVec * batch)()
         self._headers = (_MMsgHdr * batch)()
+        start = ctypes.addressof(self._buffer)
         for index in range(batch):
             self._headers[index].header.iov = ctypes.addressof(self._vectors[index])
             self._headers[index].header.iovlen = 1
+            self._vectors[index].base = start + index * frame_size
             self._vectors[index].length = frame_size
 
-    def send(self, frames: bytearray) -> int:
-        """Send the frames that stand one behind the other; returns how many. Raises LinkError."""
-        start = ctypes.addressof((ctypes.c_char * len(frames)).from_buffer(frames))
+    def send(self, frames: bytes | bytearray, *, within_s: float = 5.0) -> int:
+        """Send the frames that stand one behind the other; returns how many, fewer only once the time is over.
+
+        Raises LinkError.
+        """
         total = len(frames) // self.frame_size
+        until = time.monotonic() + within_s
+        view = memoryview(frames)
         done = 0
-        while done < total:
+        while done < total and time.monotonic() < until:
             count = min(self.batch, total - done)
-            for index in range(count):
-                self._vectors[index].base = start + (done + index) * self.frame_size
-            sent = self._sendmmsg(self._socket.fileno(), self._headers, count, 0)
-            if sent <= 0:
-                number = ctypes.get_errno()
-                raise LinkError(f"burst: cannot send frame {done + 1} of {total}: errno {number}")
-            done += sent
+            octets = count * self.frame_size
+            ctypes.memmove(self._buffer, bytes(view[done * self.frame_size:done * self.frame_size + octets]), octets)
+            done += self._send_batch(count, until)
+        return done
+
+    def _send_batch(self, count: int, until: float) -> int:
+        done = 0
+        size = ctypes.sizeof(_MMsgHdr)
+        while done < count:
+            sent = self._sendmmsg(self._socket.fileno(), ctypes.byref(self._headers, done * size), count - done, 0)
+            if sent > 0:
+                done += sent
+                continue
+            number = ctypes.get_errno()
+            if number not in (errno.EAGAIN, errno.ENOBUFS):
+                raise LinkError(f"burst: cannot send: {os.strerror(number)}")
+            if time.monotonic() >= until:
+                break
+            os.sched_yield()
         return done
 
     def close(self) -> None:

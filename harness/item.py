@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a pytest item is as a case: its id, family and variant, and the record of its run (schema 1)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .lower.case import Case
+from .targets.base import Target
+from .targets.judgement import Judgement
+from .wire.capture import write_capture
+from .wire.clock import SECOND
+from .wire.errors import HarnessError
+
+
+def is_case(item: pytest.Item) -> bool:
+    """True if the item plays segments to a target."""
+    return "case" in getattr(item, "fixturenames", ())
+
+
+def case_id(item: pytest.Item) -> str:
+    """`topic/module::case`: stable, without family or parameters."""
+    path = item.path.with_suffix("")
+    name = getattr(item, "originalname", None) or item.name.split("[")[0]
+    return f"{path.parent.name}/{path.name.removeprefix('test_')}::{name.removeprefix('test_')}"
+
+
+def _parameters(item: pytest.Item) -> tuple[str, str]:
+    callspec = getattr(item, "callspec", None)
+    if callspec is None:
+        return "", ""
+    family, text = str(callspec.params.get("family", "")), str(callspec.id)
+    return family, text.removeprefix(family).removeprefix("-")
+
+
+def family_of(item: pytest.Item) -> str:
+    """The family in which this item runs."""
+    return _parameters(item)[0]
+
+
+def variant(item: pytest.Item) -> str:
+    """The item's parameters but for the family."""
+    return _parameters(item)[1]
+
+
+def ledger_name(item: pytest.Item) -> str:
+    """What a ledger's `case` is compared with: the id, and the variant behind a slash."""
+    return case_id(item) + (f"/{variant(item)}" if variant(item) else "")
+
+
+def command(item: pytest.Item) -> str:
+    """What repeats this case alone."""
+    config = item.config
+    name = case_id(item) + (f"[{variant(item)}]" if variant(item) else "")
+    parts = ["tcpqual", "run", f"'{name}'" if variant(item) else name, "--target", str(config.getoption("target")),
+             "--family", family_of(item)]
+    if config.getoption("seed"):
+        parts += ["--seed", str(config.getoption("seed"))]
+    if item.get_closest_marker("slow"):
+        parts.append("--slow")
+    return " ".join(parts)
+
+
+class Run:
+    """One item on its way through the plugin: the case, and what becomes of it."""
+
+    def __init__(self, item: pytest.Item, case: Case, target: Target, family: str) -> None:
+        self.item = item
+        self.case = case
+        self.target = target
+        self.family = family
+        self.judgement: Judgement | None = None
+        self.record: dict[str, Any] | None = None
+        self.capture: Path | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """Clean up on the target and write the capture; once. Raises LinkError if frames were lost."""
+        if self._closed:
+            return
+        self._closed = True
+        self.case.close()
+        name = case_id(self.item).replace("::", "/") + f"-{self.family}"
+        if text := variant(self.item):
+            name += "-" + "".join(letter if letter.isalnum() else "_" for letter in text)
+        self.capture = Path(self.item.config.getoption("results")).parent / "captures" / f"{name}.pcapng"
+        write_capture(self.capture, self.case.trace, epoch_ns=getattr(self.case.clock, "epoch_ns", 0),
+                      interface_name="injector", comment=f"{case_id(self.item)} {self.family}")
+
+
+def blank_record(item: pytest.Item) -> dict[str, Any]:
+    """The record of a case of which nothing is known but its name."""
+    markers = list(item.iter_markers("covers"))
+    return {
+        "id": case_id(item),
+        "title": (getattr(item, "obj", None).__doc__ or "").strip().split("\n")[0],
+        "behaviours": [name for marker in markers for name in marker.kwargs.get("behaviours", ())],
+        "requirements": [name for marker in markers for name in marker.args],
+        "tc8": [name for marker in markers for name in marker.kwargs.get("tc8", ())],
+        "family": family_of(item), "variant": variant(item), "verdict": "error", "reason": "", "findings": [],
+        "steps": [], "proof": [], "timing": {"tolerance_ns": 0, "checks": []}, "duration_s": 0.0,
+        "segments": 0, "capture": None, "command": command(item),
+    }
+
+
+def record_of(run: Run) -> dict[str, Any]:
+    """The record of a case that was judged."""
+    case, story, judgement = run.case, run.case.story, run.judgement
+    assert judgement is not None
+    return blank_record(run.item) | {
+        "verdict": judgement.verdict.value, "reason": judgement.reason,
+        "findings": [asdict(finding) for finding in judgement.findings],
+        "steps": [asdict(step) for step in story.steps], "proof": sorted(story.proof),
+        "timing": {"tolerance_ns": case.timing.tolerance_ns, "checks": [asdict(check) for check in story.checks]},
+        "duration_s": round((case.clock.now() - case.began_ns) / SECOND, 6), "segments": len(case.trace),
+        "capture": str(run.capture) if run.capture else None,
+    }
+
+
+def log_of(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
+    """What an error of ours has to say: its line if it was foreseen, the way to it if not."""
+    if isinstance(excinfo.value, HarnessError):
+        return str(excinfo.value)
+    return str(excinfo.getrepr(style="short"))
