@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import pytest
 
+from .lower import forge
 from .lower.application import Application, Connection, Listener, Pending
 from .lower.case import Case
 from .lower.peer import Peer
@@ -31,12 +32,14 @@ from .lower.states import (
     time_wait,
 )
 from .lower.stream import octets
-from .lower.timing import after
+from .lower.timing import after, seconds_between
 from .requirements.catalogue import load
 from .wire import ip, seq
 from .wire.icmp import encode_icmp, icmp_error
 from .wire.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Kind, Option, Segment
 
+default_timers = pytest.mark.default_timers
+families = pytest.mark.families
 flood = pytest.mark.flood
 needs = pytest.mark.needs
 slow = pytest.mark.slow
@@ -60,6 +63,6 @@ def covers(*requirements: str, behaviour: str | tuple[str, ...] = (),
 __all__ = [
     "ACK", "CWR", "ECE", "FIN", "OFFER", "PSH", "RST", "SYN", "URG", "Application", "Case", "Connection", "Kind",
     "Listener", "Option", "Peer", "Pending", "Segment", "after", "close_wait", "closing", "connected", "covers",
-    "encode_icmp", "established", "fin_wait_1", "fin_wait_2", "flood", "icmp_error", "ip", "last_ack", "needs",
-    "octets", "seq", "slow", "syn_received", "syn_sent", "time_wait",
+    "default_timers", "encode_icmp", "established", "families", "fin_wait_1", "fin_wait_2", "flood", "forge", "icmp_error",
+    "ip", "last_ack", "needs", "octets", "seconds_between", "seq", "slow", "syn_received", "syn_sent", "time_wait",
 ]

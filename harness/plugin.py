@@ -26,6 +26,7 @@ from .report.junit import properties
 from .requirements.catalogue import load
 from .targets.base import FAMILIES, Target, addresses
 from .targets.judgement import Judgement, NotApplicable, judge
+from .targets.profile import Profile
 from .targets.registry import clock_of, describe, make_target, needs_namespaces, parse_spec
 from .wire.clock import Clock
 from .wire.errors import HarnessError, UsageError
@@ -66,7 +67,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers; on the controller, the recorder; get the rights that the target needs."""
     for line in (
         "covers(*requirements, behaviours=(), tc8=()): the rules that a case checks (use harness.authoring.covers)",
+        "families(*names): the rule is of these IP families alone",
         "needs(feature): not applicable to a target whose profile lacks the feature",
+        "default_timers(*names): a rule about the target's own values of these timers and limits; left out where the "
+        "profile's short ones are in force",
         "slow: waits over 5 s of real time; left out unless --slow, or unless the target's time is not real",
         "flood: sends many segments, bounded in count and time",
     ):
@@ -136,27 +140,47 @@ def _die_with_parent() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every case runs in each family."""
+    """Every case runs in each family, but for a rule that one family alone has."""
     if "family" in metafunc.fixturenames and "case" in metafunc.fixturenames:
-        chosen = metafunc.config.getoption("family")
-        metafunc.parametrize("family", FAMILIES if chosen == "both" else (chosen,))
+        marker = metafunc.definition.get_closest_marker("families")
+        known = marker.args if marker else FAMILIES
+        chosen = _chosen_families(metafunc.config)
+        # What is not of a chosen family is left out when all is collected, where it can be said.
+        metafunc.parametrize("family", [family for family in known if family in chosen] or known)
+
+
+def _chosen_families(config: pytest.Config) -> tuple[str, ...]:
+    chosen = config.getoption("family")
+    return FAMILIES if chosen == "both" else (chosen,)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Check what cases cover, and leave the slow ones out where time is real, visibly."""
+    """Check what cases cover, and leave out, visibly, what this run's time and timers are not made for."""
     catalogue = load()
-    slow: list[pytest.Item] = []
-    real_time = clock_of(parse_spec(config.getoption("target"))) == "real"
+    left_out: dict[pytest.Item, str] = {}
+    profile = parse_spec(config.getoption("target"))
+    real_time = clock_of(profile) == "real"
     for item in items:
         for marker in item.iter_markers("covers"):
             for requirement in marker.args:
                 catalogue.get(requirement)
-        if is_case(item) and real_time and item.get_closest_marker("slow") and not config.getoption("slow"):
-            slow.append(item)
-    if slow:
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item not in slow]
-        config.stash[_LEFT_OUT] += [(case_id(item), family_of(item), "slow: run with --slow") for item in slow]
+        if not is_case(item):
+            continue
+        if family_of(item) not in _chosen_families(config):
+            left_out[item] = f"a rule of {family_of(item)} alone"
+        elif names := _shortened(item, profile):
+            left_out[item] = f"needs default timers: {', '.join(names)} shortened"
+        elif real_time and item.get_closest_marker("slow") and not config.getoption("slow"):
+            left_out[item] = "slow: run with --slow"
+    if left_out:
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
+        config.stash[_LEFT_OUT] += [(case_id(item), family_of(item), why) for item, why in left_out.items()]
+
+
+def _shortened(item: pytest.Item, profile: Profile) -> list[str]:
+    """The values that the item needs the target's own defaults of, and that this run has shortened."""
+    return [name for marker in item.iter_markers("default_timers") for name in marker.args if profile.shortened(name)]
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -15,7 +15,11 @@ from .report import allure
 from .report import results as results_file
 from .report.failure import page
 from .report.progress import Progress
+from .report.record import FAILING
 from .report.results import HARNESS, NOTHING_VERIFIED, USAGE, Results
+
+_PAGES: Final = 10
+"""How many failure pages are printed; the report has them all."""
 
 _PYTEST_STATUS: Final = {
     pytest.ExitCode.USAGE_ERROR: USAGE,
@@ -152,11 +156,13 @@ class Recorder:
         from .report.summary import print_summary
 
         assert self.document is not None
-        for record in self.document["cases"]:
-            if record["verdict"] in ("fail", "inconclusive", "unexpected-pass", "error"):
-                print(f"\n{page(record)}")
+        red = [record for record in self.document["cases"] if record["verdict"] in FAILING]
+        for record in red[:_PAGES]:
+            print(f"\n{page(record)}")
         html = self._path.with_name("report.html")
-        write_page(self.document, html)
+        write_page(self.document, html, strict=self._strict)
+        if len(red) > _PAGES:
+            print(f"\nThe pages of {len(red) - _PAGES} more are in {html}.")
         print_summary(self.document, sys.stdout, strict=self._strict, reports=[self._path, html])
 
 

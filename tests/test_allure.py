@@ -77,7 +77,8 @@ def test_steps_are_written_in_the_notation(written: dict[str, dict[str, Any]]) -
     assert names[0] == "0.000 ms  api  listen(port 8080) -> ok"
     assert names[2] == "0.043 ms  <-  S. 0:0(0) ack 1 win 65160 <mss 1460>"
     bad = [(step["name"][-10:], step["status"]) for step in written["test_bad"]["steps"]]
-    assert bad[2] == ("[mismatch]", "failed") and bad[1][1] == "passed"
+    assert bad[2] == ("[mismatch]", "failed")
+    assert bad[1][1] == "passed"
 
 
 def test_attachments_only_on_failure_or_when_asked_for(written: dict[str, dict[str, Any]]) -> None:
@@ -88,7 +89,8 @@ def test_attachments_only_on_failure_or_when_asked_for(written: dict[str, dict[s
     assert names("test_asked") == ["pass", "ladder"]
     assert names("test_bad") == ["fail", "ladder", "capture"]
     source = written["test_bad"]["attachments"][2]["source"]
-    assert source.endswith(".pcapng") and (written["test_bad"]["folder"] / source).read_bytes() == b"\n\r\r\n"
+    assert source.endswith(".pcapng")
+    assert (written["test_bad"]["folder"] / source).read_bytes() == b"\n\r\r\n"
 
 
 def test_the_strongest_rule_gives_the_severity() -> None:

@@ -25,14 +25,18 @@ def test_the_ladder_of_a_handshake_is_this_picture() -> None:
 def test_who_sent_is_seen_by_the_arrow() -> None:
     listening, syn, syn_ack, ack = (line for line in draw(record()["steps"], width=140).splitlines()[1:])
     assert listening.endswith("listen(port 8080) -> ok o")
-    assert "|-- S 0:0(0)" in syn and syn.endswith("->|")
-    assert "|<--" in syn_ack and syn_ack.endswith("<mss 1460> --|")
+    assert "|-- S 0:0(0)" in syn
+    assert syn.endswith("->|")
+    assert "|<--" in syn_ack
+    assert syn_ack.endswith("<mss 1460> --|")
     assert ack.startswith("    0.050  |-- . 1:1(0) ack 1 win 65535 ---")
 
 
 def test_an_option_list_that_fits_stays_whole() -> None:
     rows = draw([step(0, "target", f"S. 0:0(0) ack 1 win 65160 {OPTIONS}")]).splitlines()
-    assert len(rows) == 3 and OPTIONS in rows[2] and rows[1].index("S.") == rows[2].index("<mss")
+    assert len(rows) == 3
+    assert OPTIONS in rows[2]
+    assert rows[1].index("S.") == rows[2].index("<mss")
 
 
 @pytest.mark.parametrize(("mark", "word"), [
@@ -45,14 +49,17 @@ def test_the_marked_line_says_so(mark: str, word: str) -> None:
 
 def test_what_never_came_has_a_dotted_arrow() -> None:
     row = draw([step(0, "target", "R. 1:1(0) ack 1", "missing")]).splitlines()[1]
-    assert "|< . . ." in row and "--" not in row
+    assert "|< . . ." in row
+    assert "--" not in row
 
 
 def test_times_are_relative_to_the_first_line_and_long_ones_in_seconds() -> None:
     short = draw([step(0, "injector", "S 0:0(0)"), step(99_000_000, "target", "R. 0:0(0) ack 1")]).splitlines()
-    assert short[0].split()[0] == "ms" and short[2].split()[0] == "99000.000"
+    assert short[0].split()[0] == "ms"
+    assert short[2].split()[0] == "99000.000"
     hours = draw([step(0, "injector", "S 0:0(0)"), step(7_200_000_031, "target", "R. 0:0(0) ack 1")]).splitlines()
-    assert hours[0].split()[0] == "s" and hours[2].split()[0] == "7200.000031"
+    assert hours[0].split()[0] == "s"
+    assert hours[2].split()[0] == "7200.000031"
     back = draw([step(10, "injector", "S 0:0(0)"), step(0, "target", "R. 0:0(0) ack 1")]).splitlines()
     assert back[2].split()[0] == "-0.010"
 
@@ -67,7 +74,8 @@ def test_each_line_knows_its_step() -> None:
 
 def test_a_note_spans_the_lane() -> None:
     rows = draw([step(0, "note", "the state is ESTABLISHED " * 5)]).splitlines()
-    assert "| # the state" in rows[1] and rows[2].index("the") == rows[1].index("the")
+    assert "| # the state" in rows[1]
+    assert "|   ESTABLISHED" in rows[2]
 
 
 def test_a_long_payload_is_cut_in_the_ladder() -> None:
@@ -78,8 +86,10 @@ def test_a_long_payload_is_cut_in_the_ladder() -> None:
 def test_wrapping_keeps_every_word() -> None:
     text = f"S. 0:0(0) ack 1 win 65160 {OPTIONS}"
     rows = wrap(text, 30)
-    assert "".join(rows).replace(" ", "") == text.replace(" ", "") and max(map(len, rows)) <= 30
-    assert wrap("", 10) == [""] and wrap("x" * 25, 10) == ["x" * 10, "x" * 10, "x" * 5]
+    assert "".join(rows).replace(" ", "") == text.replace(" ", "")
+    assert max(map(len, rows)) <= 30
+    assert wrap("", 10) == [""]
+    assert wrap("x" * 25, 10) == ["x" * 10, "x" * 10, "x" * 5]
 
 
 STEPS = st.lists(st.builds(
@@ -96,4 +106,5 @@ def test_nothing_is_wider_than_asked_and_no_rail_is_broken(steps: list[dict[str,
     head = rows[0]
     left, right = head.index("injector"), len(head) - 1
     for row in rows[1:]:
-        assert row[left] == "|" and row[right] in "|o"
+        assert row[left] == "|"
+        assert row[right] in "|o"

@@ -32,7 +32,8 @@ class Reader(HTMLParser):
             self.stack.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.stack and self.stack.pop() == tag, f"</{tag}> out of place"
+        assert self.stack[-1:] == [tag], f"</{tag}> out of place"
+        self.stack.pop()
 
     def handle_data(self, data: str) -> None:
         if not {"style", "script"} & set(self.stack):
@@ -64,9 +65,12 @@ def full(tmp_path: Path) -> Reader:
 def test_nothing_is_fetched(tmp_path: Path) -> None:
     path = write_page(document(*every_verdict()), tmp_path / "deep" / "index.html", rules=RULES)
     reader = read(path)
-    assert reader.all("src") == [] and "link" not in [tag for tag, _ in reader.tags]
+    assert reader.all("src") == []
+    assert "link" not in [tag for tag, _ in reader.tags]
     text = path.read_text(encoding="utf-8")
-    assert "@import" not in text and "url(" not in text and "fetch(" not in text
+    assert "@import" not in text
+    assert "url(" not in text
+    assert "fetch(" not in text
     assert [one.name for one in path.parent.iterdir()] == ["index.html"]
 
 
@@ -79,7 +83,9 @@ def test_the_page_says_what_was_tested_and_what_came_of_it(full: Reader) -> None
 
 def test_every_case_is_there_worst_first_with_its_evidence(full: Reader) -> None:
     verdicts = full.all("data-verdict", "details")
-    assert len(verdicts) == 13 and verdicts[0] == "error" and verdicts[-1] == "pass"
+    assert len(verdicts) == 13
+    assert verdicts[0] == "error"
+    assert verdicts[-1] == "pass"
     for words in ("expected S. 0:0(0) ack 1 win * <mss 1460,sackOK>", "<- mismatch", "126.000 ms TOO LATE",
                   "target in SYN-RECEIVED", "Endpoints send and understand the MSS option.", "LinkError: <went> down",
                   "tcpqual run --target linux", "state proven by wire, api"):
@@ -94,7 +100,8 @@ def test_captures_below_the_page_are_linked_and_others_named(full: Reader) -> No
 
 
 def test_ledger_and_what_was_left_out_have_their_sections(full: Reader) -> None:
-    assert "the minimum is 200 ms" in full.text and "#retransmission-timer-floor-ipv4" in full.all("href")
+    assert "the minimum is 200 ms" in full.text
+    assert "#retransmission-timer-floor-ipv4" in full.all("href")
     assert "marked slow; run with --slow timewait/long::case_0 ipv4" in full.text
     assert "the profile has no feature urgent" in full.text
 
@@ -116,12 +123,14 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
                      steps=[step(0, "target", evil)], requirements=[evil],
                      findings=[finding(requirement=evil, got=evil, detail=evil, deviation=evil, state=evil)])
     reader = read(write_page(document(hostile, target={"name": evil}, left_out=1), tmp_path / "page.html", rules={}))
-    assert "img" not in [tag for tag, _ in reader.tags] and reader.text.count("onerror") > 8
+    assert "img" not in [tag for tag, _ in reader.tags]
+    assert reader.text.count("onerror") > 8
 
 
 def test_a_run_without_cases_still_has_a_page(tmp_path: Path) -> None:
     reader = read(write_page(document(), tmp_path / "page.html"))
-    assert "NOTHING VERIFIED" in reader.text and "No case was run." in reader.text
+    assert "NOTHING VERIFIED" in reader.text
+    assert "No case was run." in reader.text
     assert "Nothing was left out." in reader.text
 
 

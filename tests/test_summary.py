@@ -57,7 +57,8 @@ def test_plain_progress_is_a_line_now_and_then() -> None:
     assert plain(stream.getvalue())
     assert "FAIL  handshake/passive::syn_draws_syn_ack ipv4: it broke [2J" in lines
     assert 20 <= len(lines) <= 22
-    assert lines[0].startswith("  5/100 ") and lines[-1].startswith("100/100 ")
+    assert lines[0].startswith("  5/100 ")
+    assert lines[-1].startswith("100/100 ")
     assert lines[-1].endswith("99 pass, 1 FAIL")
 
 
@@ -81,8 +82,11 @@ def test_progress_on_a_terminal_moves_and_starts_no_thread() -> None:
         progress.case(failed())
         assert threading.active_count() == before
     text = stream.getvalue()
-    assert "\x1b[" in text and "4 workers" in text and "FAIL" in text and "━" in text
-    assert text.endswith("\x1b[?25h") or "\x1b[?25h" in text  # the cursor is back
+    assert "\x1b[" in text
+    assert "4 workers" in text
+    assert "FAIL" in text
+    assert "━" in text
+    assert "\x1b[?25h" in text[-20:]  # the cursor is back
 
 
 @pytest.mark.usefixtures("watched")
@@ -91,7 +95,8 @@ def test_progress_keeps_to_letters_that_the_terminal_has() -> None:
     stream.encoding = "latin-1"
     with Progress(stream, 2) as progress:
         progress.case(record())
-    assert "━" not in stream.getvalue() and "#" in stream.getvalue() or "-" in stream.getvalue()
+    assert "#" * 12 in stream.getvalue()
+    assert stream.getvalue().isascii()
 
 
 @pytest.mark.usefixtures("watched")
@@ -114,17 +119,20 @@ def summary_of(*records: dict[str, object], **options: object) -> str:
 
 def test_the_summary_in_a_log_says_everything_without_control_characters() -> None:
     text = summary_of(*every_verdict(), reports=["reports/results.json", "reports/index.html"])
-    assert plain(text) and text == "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+    assert plain(text)
+    assert text == "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
     lines = text.splitlines()
     assert "Target linux 6.12.9 (kernel), profile linux  clock real  seed 7" in lines
     assert any(line.split() == ["behaviour", "ipv4", "ipv6"] for line in lines)
     row = next(line for line in lines if line.startswith("B-01"))
-    assert row.split("  ")[1] == "Three-way handshake, target passive" and row.count("pass") == 2 + 1
+    assert row.split("  ")[1] == "Three-way handshake, target passive"
+    assert row.count("pass") == 2 + 1
     assert "  FAIL  options/mss::limit ipv4 ipv6" in lines
     assert any(line.startswith("no case in this run: B-02 B-03") for line in lines)
     assert any("2  RFC6298-MIN: the minimum is 200 ms" in line for line in lines)
     assert any(line.split() == ["3", "marked", "slow;", "run", "with", "--slow"] for line in lines)
-    assert "Reports   reports/results.json" in lines and "          reports/index.html" in lines
+    assert "Reports   reports/results.json" in lines
+    assert "          reports/index.html" in lines
     assert lines[-2] == ("12 cases in 41.2 s: 3 pass, 1 n/a, 2 known, 1 advice, 1 INCONCLUSIVE, 1 UNEXPECTED, 2 FAIL, "
                          "1 ERROR; 3 left out")
     assert lines[-1] == "NO VERDICT: 1 error of the harness or on the way to the target (exit status 3)"
@@ -132,7 +140,8 @@ def test_the_summary_in_a_log_says_everything_without_control_characters() -> No
 
 def test_a_long_list_is_counted_not_printed() -> None:
     text = summary_of(*(failed(id=f"flood/many::case_{number}") for number in range(100)))
-    assert "and 60 more, in the report" in text and len(text.splitlines()) < 150
+    assert "and 60 more, in the report" in text
+    assert len(text.splitlines()) < 150
 
 
 @pytest.mark.parametrize(("records", "strict", "says"), [

@@ -8,6 +8,7 @@ and `Case.finish` looks at what nobody expected and at what the oracle found.
 from __future__ import annotations
 
 import contextlib
+import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from ..requirements.catalogue import Requirement, load
 from ..upper.base import UpperTester
+from ..wire import ip
 from ..wire.clock import SECOND, Outcome
 from ..wire.errors import ScriptError
 from ..wire.frame import Frame
@@ -150,7 +152,11 @@ class Case:
         return text
 
     def take_icmp(self, message: IcmpMessage, packet: Packet) -> str:
-        """An ICMP message of the target."""
+        """An ICMP message of the target; an error about what an earlier case sent (a late time-out) is a stray."""
+        quoted = message.quoted
+        if quoted is not None and len(quoted.payload) >= 4 and quoted.protocol in (ip.TCP, ip.UDP) and \
+                self._own_ports.isdisjoint(struct.unpack_from(">HH", quoted.payload)):
+            return ""
         step = self.step("target", _icmp_text(message))
         self._icmp.append((message, step))
         return step.text
@@ -172,6 +178,12 @@ class Case:
         """Let waits bring the outcome of this socket call."""
         self._calls.append(call)
         self.clock.register(call)
+
+    def stop(self, call: Any) -> None:
+        """Let waits bring the outcome of this socket call no more."""
+        self.clock.unregister(call)
+        if call in self._calls:
+            self._calls.remove(call)
 
     def outcome(self, call: Any, until: int) -> Outcome | None:
         """The outcome of a call that was registered, or None if it has none by then."""
@@ -204,7 +216,7 @@ class Case:
 
     def level_of(self, requirement: str) -> str:
         """The level of any requirement of the catalogue."""
-        return load().get(requirement).level
+        return load().get(requirement).level.value
 
     def note(self, text: str) -> None:
         """Write a remark."""
@@ -219,7 +231,7 @@ class Case:
         known = self.requirements.get(rule)
         if known is None:
             raise ScriptError(f"rule {rule!r}: not covered by this case; covered: {', '.join(self.requirements)}")
-        return rule, known.level
+        return rule, known.level.value
 
     def mismatch(self, *, expected: str, got: str, rule: str | None = None, fields: Sequence[str] = (),
                  state: str = "", detail: str = "") -> Mismatch:

@@ -30,7 +30,7 @@ _ARP: Final = b"\x08\x06"
 _ICMPV6: Final = b"\x3a"
 _TCP: Final = 6
 _ICMP: Final = (1, 58)
-_NEIGHBOUR_DISCOVERY: Final = range(130, 138)
+_NEIGHBOUR_DISCOVERY: Final = (*range(130, 138), 143)
 
 
 @dataclass(slots=True, kw_only=True)

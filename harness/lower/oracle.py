@@ -50,6 +50,7 @@ class Oracle:
 
     def _forget(self) -> None:
         self._sent_end: int | None = None
+        self._reopening: Segment | None = None
         self._edge: int | None = None
         self._window_closed = False
         self._our_scale: int | None = None
@@ -64,17 +65,28 @@ class Oracle:
 
     def sent(self, segment: Segment) -> None:
         """Take note of a segment that the injector sent."""
+        seq = segment.seq or 0
         if segment.has(SYN) and not segment.has(RST):
-            if self._sent_end is not None and arithmetic.diff(self._sent_end, segment.seq or 0) != 1:
-                self._forget()
+            if self._sent_end is not None and arithmetic.diff(self._sent_end, seq) != 1:
+                self._reopening = segment
+                return
             self._offered(segment)
-        end = arithmetic.add(segment.seq or 0, segment.length)
+        end = arithmetic.add(seq, segment.length)
         if not segment.has(RST):
             self._sent_end = end if self._sent_end is None else arithmetic.latest(self._sent_end, end)
         if (stamps := _timestamps(segment)) is not None:
             self._our_stamps.add(stamps[0])
         if segment.has(ACK):
             self._advertised(segment)
+
+    def _reopened(self, segment: Segment) -> None:
+        """Begin anew once the target takes up our other SYN; until it does, that is a stray on the old connection."""
+        syn = self._reopening
+        if syn is None or not segment.has(ACK) or segment.has(RST) or segment.has(SYN) == syn.has(ACK):
+            return
+        if 0 < arithmetic.diff(segment.ack or 0, syn.seq or 0) <= syn.length:
+            self._forget()
+            self.sent(syn)
 
     def _offered(self, segment: Segment) -> None:
         self._our_scale = _scale(segment)
@@ -93,6 +105,7 @@ class Oracle:
 
     def judge(self, segment: Segment) -> list[Violation]:
         """The invariants that this segment of the target breaks, in the order of `INVARIANTS`."""
+        self._reopened(segment)
         found = [violation for invariant in INVARIANTS for violation in invariant(self, segment)]
         self._follow(segment)
         return found

@@ -58,6 +58,7 @@ class Peer:
         self._inbox: deque[Arrival] = deque()
         self._arrived: list[Segment] = []
         self._acknowledged: list[tuple[int, Transmission]] = []
+        self._repeats_count = False
         self._oracle = Oracle(flow, case.injector.link.mtu)
 
     # -- sending -----------------------------------------------------------------------------------------------------
@@ -79,6 +80,16 @@ class Peer:
         self._follow(segment, transmission)
         self.last = transmission
         return transmission
+
+    def packet(self, what: str | Segment, **fields: Any) -> tuple[Segment, bytes]:
+        """What `send` would send, unsent: for what goes out in another form, such as fragments. Raises ScriptError."""
+        segment = self._segment(parse(what) if isinstance(what, str) else what, fields)
+        return segment, encode(segment, self.flow)
+
+    def sent(self, segment: Segment, transmission: Transmission) -> None:
+        """Take note that a segment of `packet` has gone out, the last of it with this transmission."""
+        self._follow(segment, transmission)
+        self.last = transmission
 
     def _segment(self, what: Notation | Segment, fields: dict[str, Any]) -> Segment:
         if isinstance(what, Notation):
@@ -166,7 +177,7 @@ class Peer:
         A target cannot know of what we have not sent yet, so its repetition after the shortest time that its profile
         allows for one says something about our haste, and nothing about its conformance.
         """
-        if not segment.length or segment.has(RST):
+        if self._repeats_count or not segment.length or segment.has(RST):
             return False
         end = arithmetic.add(segment.seq or 0, segment.length)
         if arithmetic.lt(self.receive_next, end):
@@ -181,6 +192,10 @@ class Peer:
             return False
         shortest = round(self.case.profile.timer("probe_timeout_min_s") * SECOND)
         return stamp - (first.stamp_ns or 0) >= shortest
+
+    def count_repeats(self) -> None:
+        """From here on a repetition is a segment like any other: the case is about when and how often one comes."""
+        self._repeats_count = True
 
     # -- expecting ---------------------------------------------------------------------------------------------------
 

@@ -41,6 +41,11 @@ def after(due_s: float, latest_s: float | None = None, *, since: Stamped | None 
     return After(due_s=due_s, latest_s=latest_s, since=since)
 
 
+def seconds_between(first: Stamped, second: Stamped) -> float:
+    """How long after `first` the `second` happened, in seconds."""
+    return ((second.stamp_ns or 0) - (first.stamp_ns or 0)) / SECOND
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """How a target keeps time: `rounding` (a part of the timer's length that it may come late), `tick_ns`, and the

@@ -61,7 +61,7 @@ class _Column:
         if self.expected[:1] == self.got[:1] == '"' and self.expected != self.got:
             return "".join("^" if one != other else " " for one, other in
                            zip(self.expected.ljust(self.width), self.got.ljust(self.width), strict=True))
-        return "^" * max(len(self.expected.strip("<>,")), len(self.got.strip("<>,")))
+        return "^" * max(len(self.expected.strip(" <>,")), len(self.got.strip(" <>,")))
 
     @property
     def indent(self) -> int:
@@ -144,12 +144,21 @@ def _option_columns(left: Sequence[Token], right: Sequence[Token], named: Collec
     if judged and named and not any(column.differs for column in columns):
         for column in columns:
             column.differs = True
+    _bracket(columns)
+    return columns
+
+
+def _bracket(columns: Sequence[_Column]) -> None:
+    """Put each list in its angle brackets; what lies over an opening one moves with it, so that words stay aligned."""
+    firsts = [next((column for column in columns if getattr(column, side)), None) for side in ("expected", "got")]
+    for column in columns:
+        if column is firsts[0] or column is firsts[1]:
+            column.expected = ("<" if column is firsts[0] else " " if column.expected else "") + column.expected
+            column.got = ("<" if column is firsts[1] else " " if column.got else "") + column.got
     for side in ("expected", "got"):
         filled = [column for column in columns if getattr(column, side)]
         if filled:
-            setattr(filled[0], side, "<" + getattr(filled[0], side))
             setattr(filled[-1], side, getattr(filled[-1], side) + ">")
-    return columns
 
 
 def _pair(wanted: Sequence[str], came: Sequence[str]) -> list[tuple[str, str]]:

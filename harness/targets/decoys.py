@@ -7,9 +7,10 @@ whatever state is asked, so that no case hides behind *not applicable*: only the
 
 from __future__ import annotations
 
+import ipaddress
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from ..wire import ip
 from ..wire.clock import Outcome, SteppedClock
 from ..wire.codec import decode, encode
 from ..wire.frame import Frame
+from ..wire.link import Network
 from ..wire.segment import ACK, FIN, PSH, RST, SYN, URG, Flow, Kind, Option, Segment
 from .base import PHANTOM_MAC, TARGET_MAC, Target, phantom_neighbour, timing_of
 from .profile import Profile
@@ -27,6 +29,8 @@ from .profile import Profile
 _MTU: Final = 1500
 _DELAY_NS: Final = 10_000
 """A decoy answers ten microseconds after the stimulus."""
+_BURST: Final = 256
+"""What a decoy takes of a burst: it answers frame by frame, in Python."""
 
 Answer = Callable[[ip.Packet, Segment | None], list[bytes]]
 """What a decoy makes of an IP packet: the IP packets that it sends back."""
@@ -146,18 +150,27 @@ class DecoyLink:
         self._answer = answer
         self._inbox: deque[Frame] = deque()
         self._sent: list[Frame] = []
+        self._ignored: tuple[Network, ...] = ()
 
     def send_bytes(self, frame: bytes) -> None:
         """Put a frame on the wire; the decoy answers it at once."""
-        stamp = self._clock.now()
-        self._sent.append(Frame(data=frame, stamp_ns=stamp, outgoing=True))
+        self._sent.append(Frame(data=frame, stamp_ns=self._clock.now(), outgoing=True))
+        self._answer_to(frame)
+
+    def _answer_to(self, frame: bytes) -> None:
         packet = ip.dissect(frame[14:])
         if packet is None:
             return
         segment = decode(packet) if packet.protocol == ip.TCP and not packet.fragment else None
         for octets in self._answer(packet, segment):
-            header = self.mac + self.target_mac + frame[12:14]
-            self._inbox.append(Frame(data=header + octets, stamp_ns=stamp + _DELAY_NS))
+            if not self._ignores(octets):
+                header = self.mac + self.target_mac + frame[12:14]
+                self._inbox.append(Frame(data=header + octets, stamp_ns=self._clock.now() + _DELAY_NS))
+
+    def _ignores(self, octets: bytes) -> bool:
+        answer = ip.dissect(octets) if self._ignored else None
+        return answer is not None and any(ipaddress.ip_address(answer.destination) in network
+                                          for network in self._ignored)
 
     def recv_frame(self) -> Frame | None:
         """The decoy's next frame, or None."""
@@ -177,6 +190,17 @@ class DecoyLink:
     def lost(self) -> int:
         """Nothing is ever lost."""
         return 0
+
+    def burst(self, frames: bytes | bytearray, frame_size: int) -> int:
+        """Take the first few frames of a burst; returns how many."""
+        count = min(len(frames) // frame_size, _BURST)
+        for at in range(0, count * frame_size, frame_size):
+            self._answer_to(bytes(frames[at:at + frame_size]))
+        return count
+
+    def ignore(self, networks: Collection[Network]) -> None:
+        """Do not hear what is sent to addresses of these networks."""
+        self._ignored = tuple(networks)
 
     def close(self) -> None:
         """Nothing to release."""

@@ -143,10 +143,10 @@ def _converter() -> Converter:
     for kind, hook in hooks.items():
         converter.register_structure_hook(kind, hook)
     converter.register_structure_hook_func(lambda kind: kind == re.Pattern[str], lambda raw, _: _pattern(raw))
-    for shape in (SysctlTables, Tables, Document):
-        converter.register_structure_hook(shape, _table_hook(shape, converter))
     entry = _table_hook(Deviation, converter)
     converter.register_structure_hook(Deviation, lambda raw, kind: _deviation(entry(raw, kind)))
+    for shape in (SysctlTables, Tables, Document):  # in this order: each takes the hooks that are there by then
+        converter.register_structure_hook(shape, _table_hook(shape, converter))
     return converter
 
 

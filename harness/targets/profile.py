@@ -126,6 +126,12 @@ class Profile:
         number = self._number(term.name, term.table)
         return number if per == 1 else _tidy(number * per)
 
+    def shortened(self, name: str) -> bool:
+        """True if a short value other than the default is in force. Raises UsageError if there is no such name."""
+        term, _ = self._term(name, (TIMERS, LIMITS, POLICIES))
+        value = self._table(term.table).get(term.name)
+        return isinstance(value, Value) and value.now(self.short, self.version) != value.now(False, self.version)
+
     def states(self, name: str) -> bool:
         """True if the profile has a value for that name. Raises UsageError if there is no such name."""
         term, _ = self._term(name, TABLES)

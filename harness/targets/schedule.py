@@ -13,6 +13,9 @@ from itertools import accumulate
 
 from .profile import Profile
 
+Range = tuple[float, float]
+"""From when to when, in seconds; made for `after(*range)`, which adds the tolerance of the link."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keepalive:
@@ -61,6 +64,53 @@ def keepalive_schedule(profile: Profile) -> Keepalive:
                      ends_s=idle_s + count * interval_s)
 
 
+def first_gap_s(profile: Profile) -> Range:
+    """When data is first sent again where the way is short: the least time-out, or whatever is below the initial one.
+
+    Until the profile states `rto_min_s`, any time at all may be the least (RFC 6298, 2.3 and 2.4).
+    """
+    least_s = profile.timer("rto_min_s") if profile.states("rto_min_s") else 0.0
+    return least_s, _late_s(profile, max(least_s, profile.timer("initial_rto_s")))
+
+
+def doubled_s(profile: Profile, gap_s: float) -> Range:
+    """When the next repetition is due, a wait of `gap_s` having been measured before this one (RFC 6298, 5.5).
+
+    That wait may itself have been late by the timer's rounding and a tick.
+    """
+    least_s = _least_s(profile, gap_s)
+    return min(2 * least_s, _greatest_s(profile)), _late_s(profile, min(2 * gap_s, _greatest_s(profile)))
+
+
+def repetitions(profile: Profile, gap_s: float, *, orphan: bool = False) -> tuple[int, int]:
+    """How often unanswered data is sent again, at least and at most, `gap_s` having been measured as the first wait.
+
+    They differ only where R2 is a time and the last repetition falls close to it. `orphan`: the application has
+    closed.
+    """
+    name = "orphan_retries" if orphan and profile.states("orphan_retries") else "data_retries"
+    retries = profile.limit(name)
+    if profile.policy("data_give_up") == "count":
+        return retries, retries
+    return (_waits_until_r2(profile, _late_s(profile, gap_s), retries) - 1,
+            _waits_until_r2(profile, _least_s(profile, gap_s), retries) - 1)
+
+
+def given_up_s(profile: Profile, gap_s: float, *, more: int = 0) -> Range:
+    """When the target gives up after a repetition that came `gap_s` after the one before, `more` being possible yet."""
+    least_s, latest_s = doubled_s(profile, gap_s)
+    wait_s = latest_s
+    for _ in range(more):
+        wait_s = _late_s(profile, min(2 * wait_s, _greatest_s(profile)))
+        latest_s += wait_s
+    return least_s, latest_s
+
+
+def over_s(profile: Profile, due_s: float) -> float:
+    """How long to wait until a timer of that length is over for certain."""
+    return _late_s(profile, due_s) + profile.timer("tick_s")
+
+
 def sends_s(gaps_s: tuple[float, ...]) -> tuple[float, ...]:
     """The instants of the sendings, the first one being 0."""
     return tuple(accumulate(gaps_s[:-1], initial=0.0))
@@ -77,6 +127,15 @@ def _doubling(profile: Profile, first_s: float, count: int) -> tuple[float, ...]
 
 def _greatest_s(profile: Profile) -> float:
     return profile.timer("rto_max_s") if profile.states("rto_max_s") else float("inf")
+
+
+def _late_s(profile: Profile, due_s: float) -> float:
+    return due_s * (1 + profile.timer("timer_rounding"))
+
+
+def _least_s(profile: Profile, gap_s: float) -> float:
+    """The shortest timer that a measured wait can have been."""
+    return max(gap_s / (1 + profile.timer("timer_rounding")) - profile.timer("tick_s"), profile.timer("tick_s"))
 
 
 def _until_r2(profile: Profile, rto_s: float | None, retries: int, sack: bool) -> tuple[float, ...]:

@@ -54,6 +54,7 @@ TERMS: Final = (
     Term(FEATURES, "ecn", "takes part in ECN if the peer asks (RFC 3168)"),
     Term(FEATURES, "tail_loss_probe", "probes for a lost tail before the retransmission timer (RFC 8985)"),
     Term(FEATURES, "keepalive", "sends keepalive probes if the application asks (RFC 9293, 3.8.4)"),
+    Term(FEATURES, "keepalive_settings", "the application can set idle time, interval and count of its keepalive"),
     Term(FEATURES, "keepalive_reset", "resets the connection that keepalive gives up"),
     Term(FEATURES, "user_timeout", "the application can set how long data may stay unacknowledged"),
     Term(FEATURES, "syn_cookies", "answers SYNs without a half-open entry once there is no room",
@@ -149,5 +150,7 @@ def suggestion(name: str, allowed: tuple[str, ...]) -> str:
 
     if name in by_setting():
         return f"here it is called {by_setting()[name][0].name}"
+    if name in by_name():
+        return f"it belongs in [{by_name()[name].table}]"
     near = difflib.get_close_matches(name, allowed, n=3)
     return f"did you mean {' or '.join(near)}?" if near else f"allowed: {', '.join(allowed)}"

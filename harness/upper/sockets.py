@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import struct
 import threading
@@ -22,6 +23,8 @@ _HALVES: Final = {"read": socket.SHUT_RD, "write": socket.SHUT_WR, "both": socke
 _LINGER: Final = struct.Struct("ii")
 _LEVELS: Final = {"SO_": socket.SOL_SOCKET, "TCP_": socket.IPPROTO_TCP, "IP_": socket.IPPROTO_IP,
                   "IPV6_": socket.IPPROTO_IPV6}
+_NUMBERS: Final = {"IP_RECVERR": 11, "IPV6_RECVERR": 25}
+"""Linux's options that Python does not name."""
 _INFORMATION: Final = struct.Struct("=BBBBBBBBIIIIIIII")
 """The start of Linux's struct tcp_info, which never changes: ca_state .. retrans."""
 
@@ -139,13 +142,12 @@ class SocketUpperTester:
             return sock, ImmediateCall("connect", error=error_name(number))
 
         def attempt() -> None:
+            # Only poll(2) knows when connect(2) would return: a half-open socket has a peer's name already.
+            if not _is_writable(sock):
+                raise BlockingIOError
             number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if number:
                 raise OSError(number, os.strerror(number))
-            try:
-                sock.getpeername()
-            except OSError as error:
-                raise BlockingIOError from error
 
         return sock, PendingCall("connect", sock, attempt, writable=True)
 
@@ -233,9 +235,15 @@ def _sock(handle: object) -> socket.socket:
     return handle
 
 
+def _is_writable(sock: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
 def _option(name: str) -> tuple[int, int]:
     level = next((level for prefix, level in _LEVELS.items() if name.startswith(prefix)), None)
-    number = getattr(socket, name, None)
+    number = getattr(socket, name, _NUMBERS.get(name))
     if level is None or number is None:
         raise TargetError(f"socket option {name!r}: unknown; a name such as SO_KEEPALIVE or TCP_NODELAY is wanted")
     return level, number

@@ -303,10 +303,11 @@ class BurstSocket:
         # It only sends: what arrives would be copied for nobody.
         _attach(self._socket, struct.pack("=HBBI", 0x06, 0, 0, 0))
         self._sendmmsg = ctypes.CDLL(None, use_errno=True).sendmmsg
-        self._buffer = ctypes.create_string_buffer(batch * frame_size)
+        buffer = bytearray(batch * frame_size)
+        self._place = memoryview(buffer)
         self._vectors = (_IoVec * batch)()
         self._headers = (_MMsgHdr * batch)()
-        start = ctypes.addressof(self._buffer)
+        start = ctypes.addressof((ctypes.c_char * len(buffer)).from_buffer(buffer))
         for index in range(batch):
             self._headers[index].header.iov = ctypes.addressof(self._vectors[index])
             self._headers[index].header.iovlen = 1
@@ -324,8 +325,8 @@ class BurstSocket:
         done = 0
         while done < total and time.monotonic() < until:
             count = min(self.batch, total - done)
-            octets = count * self.frame_size
-            ctypes.memmove(self._buffer, bytes(view[done * self.frame_size:done * self.frame_size + octets]), octets)
+            octets, start = count * self.frame_size, done * self.frame_size
+            self._place[:octets] = view[start:start + octets]
             done += self._send_batch(count, until)
         return done
 

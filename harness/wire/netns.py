@@ -80,7 +80,8 @@ def enter_user_namespace() -> None:
     """
     uid, gid = os.geteuid(), os.getegid()
     try:
-        _call("unshare", _CLONE_NEWUSER)
+        # With a network namespace of its own to come home to: nobody may enter again the one of the machine.
+        _call("unshare", _CLONE_NEWUSER | _CLONE_NEWNET)
         _write("/proc/self/setgroups", "deny")
         _write("/proc/self/uid_map", f"0 {uid} 1")
         _write("/proc/self/gid_map", f"0 {gid} 1")

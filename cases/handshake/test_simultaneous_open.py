@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""B-07: both ends open at the same time: SYN meets SYN, and one connection comes of it (RFC 9293, 3.5, figure 7)."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.authoring import covers, needs, syn_sent
+
+pytestmark = [needs("active_open"), needs("simultaneous_open")]
+
+ACKNOWLEDGED = ". 1:1(0) ack 1"
+
+
+def crossed(peer, upper):
+    """Our SYN has crossed the target's and is answered. Next from us 1, from the target 1."""
+    connection, connecting = syn_sent(peer, upper)
+    with peer.case.preamble():
+        peer.send("S 0:0(0) win 65535 <mss 1460>")
+        peer.expect("S. 0:0(0) ack 1 <...>")
+        peer.expect_state("SYN-RECEIVED")
+    return connection, connecting
+
+
+@covers("RFC9293-MUST-10", "SA-SYNSENT-07", behaviour="B-07")
+def test_syn_meets_syn(peer, upper):
+    """A SYN in SYN-SENT draws SYN,ACK with the same number as the target's SYN; connect() still waits."""
+    _, connecting = syn_sent(peer, upper)
+    peer.send("S 0:0(0) win 65535 <mss 1460>")
+    peer.expect("S. 0:0(0) ack 1 <...>")
+    peer.expect_state("SYN-RECEIVED")
+    connecting.expect_open()
+
+
+@covers("RFC9293-MUST-10", "SA-SYNSENT-07", "SA-SYNRCVD-09", behaviour="B-07", tc8="TCP_BASICS_17")
+def test_four_segments_one_connection(peer, upper):
+    """SYN, SYN, SYN,ACK, SYN,ACK: ESTABLISHED on both ends, one connection, which carries data both ways."""
+    connection, connecting = syn_sent(peer, upper)
+    peer.send("S 0:0(0) win 65535 <mss 1460>")
+    peer.expect("S. 0:0(0) ack 1 <...>", rule="SA-SYNSENT-07")
+    peer.send("S. 0:0(0) ack 1 win 65535 <mss 1460>")
+    peer.expect_silence(allow=[ACKNOWLEDGED])
+    connecting.expect("done")
+    peer.expect_state("ESTABLISHED")
+    connection.send(100)
+    peer.expect(". 1:101(100) ack 1")
+    peer.send(". 1:101(100) ack 101")
+    peer.expect(". 101:101(0) ack 101")
+    connection.expect_data(100)
+
+
+@covers("SA-SYNRCVD-01", "RFC9293-MUST-10", behaviour="B-07")
+def test_plain_ack_completes(peer, upper):
+    """Our half may also be completed by a plain ACK of the target's SYN."""
+    connection, connecting = crossed(peer, upper)
+    peer.send(". 1:1(0) ack 1")
+    peer.expect_silence()
+    connecting.expect("done")
+    peer.expect_state("ESTABLISHED")
+    connection.send(100)
+    peer.expect(". 1:101(100) ack 1")
+
+
+@covers("SA-SYNSENT-08", "RFC9293-U-SYNDATA", "RFC9293-MUST-10", behaviour="B-07")
+def test_crossing_syn_with_data(peer, upper):
+    """Data on the crossing SYN waits: acknowledged at once or when it comes again, and delivered once."""
+    connection, connecting = syn_sent(peer, upper)
+    peer.send("S 0:100(100) win 65535 <mss 1460>")
+    peer.expect_one_of(["S. 0:0(0) ack 1 <...>", "S. 0:0(0) ack 101 <...>"])
+    peer.send(". 1:101(100) ack 1")
+    peer.expect(". 1:1(0) ack 101")
+    connecting.expect("done")
+    connection.expect_data(100, rule="RFC9293-U-SYNDATA")
+    connection.expect_no_data(rule="RFC9293-U-SYNDATA")
+
+
+@covers("SA-SYNSENT-09", "RFC9293-MUST-10", behaviour="B-07")
+def test_crossing_syn_with_fin(peer, upper):
+    """SYN,FIN is answered as a SYN, or dropped: the SYN that follows draws the SYN,ACK."""
+    syn_sent(peer, upper)
+    peer.send("SF 0:0(0) win 65535 <mss 1460>")
+    peer.send("S 0:0(0) win 65535 <mss 1460>")
+    peer.expect("S. 0:0(0) ack 1 <...>")
+    peer.expect_silence(allow=["S. 0:0(0) ack 1 <...>", ACKNOWLEDGED])
+
+
+@needs("rfc5961_challenge_acks")
+@covers("RFC9293-U-SYN-CHALLENGE", "SA-SYNRCVD-07", behaviour=("B-07", "B-26"))
+def test_another_syn_is_challenged(peer, upper):
+    """A second SYN inside the window draws a challenge ACK; the crossed opening goes on."""
+    _, connecting = crossed(peer, upper)
+    peer.send("S 1:1(0) win 65535 <mss 1460>")
+    peer.expect(ACKNOWLEDGED)
+    peer.expect_state("SYN-RECEIVED")
+    peer.send(". 1:1(0) ack 1")
+    connecting.expect("done")
+
+
+@covers("RFC9293-MUST-11", "SA-SYNRCVD-13", behaviour="B-07")
+def test_reset_ends_the_attempt(peer, upper):
+    """SYN-RECEIVED out of an active opening has no LISTEN to return to: RST ends it, connect() is refused."""
+    _, connecting = crossed(peer, upper)
+    peer.send("R 1:1(0)")
+    connecting.expect("ECONNREFUSED")
+    peer.expect_state("CLOSED")
+    peer.send(". 1:1(0) ack 1")
+    peer.expect("R 1:1(0)")
+
+
+@covers("RFC9293-U-RST-NONSYNC", "SA-SYNRCVD-02", "SA-SYNRCVD-03", behaviour="B-07")
+@pytest.mark.parametrize(("wrong", "row"), [(0, "SA-SYNRCVD-02"), (2, "SA-SYNRCVD-03")], ids=["old", "future"])
+def test_wrong_acknowledgement(peer, upper, wrong, row):
+    """A wrong acknowledgement draws RST with seq = its ack (RFC 5961: or an ACK); the crossed opening goes on."""
+    _, connecting = crossed(peer, upper)
+    peer.send(f". 1:1(0) ack {wrong}")
+    peer.expect_one_of([f"R {wrong}:{wrong}(0)", ACKNOWLEDGED], rule=row)
+    peer.expect_state("SYN-RECEIVED", rule=row)
+    peer.send(". 1:1(0) ack 1")
+    connecting.expect("done", rule=row)

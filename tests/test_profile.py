@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Profiles: their values under all their names, and what is said of malformed ones."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from harness.targets.document import read_profile
+from harness.targets.profile import Profile, load_profile, profile_names
+from harness.targets.vocabulary import FEATURES, LIMITS, POLICIES, TABLES, TERMS, TIMERS, by_setting, names
+from harness.wire.errors import TargetError, UsageError
+
+LINUX = load_profile("linux").with_version("6.18.44")
+
+HEAD = 'name = "device"\nkind = "remote"\ntitle = "A device"\n'
+
+DEVIATION = """
+[[deviation]]
+requirement = "RFC9293-MUST-13"
+case = "close/time_wait::*"
+state = "TIME-WAIT"
+got = 'R \\d+:\\d+\\(0\\)'
+versions = ">=5.0,<6.20"
+reason = "TIME-WAIT is too short"
+evidence = "probe"
+"""
+
+
+def device(text: str = "", variant: str | None = None) -> Profile:
+    return read_profile(HEAD + text, "device.toml", variant)
+
+
+def faults_of(text: str, head: str = HEAD) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        read_profile(head + text, "device.toml")
+    return str(caught.value).splitlines()
+
+
+def fault_of(text: str) -> str:
+    [fault] = faults_of(text)
+    return fault.removeprefix("device.toml: ")
+
+
+# -- the profiles that are there -------------------------------------------------------------------------------------
+
+def test_the_profiles_that_come_with_the_harness() -> None:
+    assert profile_names() == ("decoy", "embedded", "linux", "windows-xp")
+    for name in profile_names():
+        profile = load_profile(name)
+        assert (profile.name, profile.file) == (name, f"{name}.toml")
+        for variant in profile.variants:
+            assert load_profile(f"{name}:{variant}").variant == variant
+
+
+def test_linux_states_every_feature_and_what_its_cases_need() -> None:
+    assert set(LINUX.features) == set(names(FEATURES))
+    assert set(LINUX.timers) == set(names(TIMERS))
+    assert set(names(LIMITS)) - set(LINUX.limits) == {"max_half_open", "half_open_retried", "max_connections"}
+    assert set(LINUX.policies) == set(names(POLICIES))
+    assert LINUX.kind == "namespace"
+
+
+def test_the_decoy_claims_everything() -> None:
+    decoy = load_profile("decoy")
+    assert all(decoy.feature(name) for name in names(FEATURES))
+    assert [term.name for term in TERMS if not decoy.states(term.name)] == []
+
+
+def test_the_short_sysctls_of_linux_bring_about_its_short_values() -> None:
+    """Each one is a setting that the vocabulary knows, and its number is that of the profile."""
+    checked = 0
+    for name, value in LINUX.with_short().sysctls().items():
+        if name in LINUX.sysctl_short:
+            assert float(value) == LINUX.with_short().value(name.removeprefix("net.ipv4.")), name
+            checked += 1
+    assert checked == 9
+
+
+def test_the_short_values_of_linux_have_their_sysctls() -> None:
+    short = {name for table in (LINUX.timers, LINUX.limits) for name, value in table.items() if value.short is not None}
+    set_by_sysctl = {by_setting()[name.removeprefix("net.ipv4.")][0].name for name in LINUX.sysctl_short}
+    assert short - set_by_sysctl == {"syn_attack_timeout_s"}  # follows from synack_retries
+    assert set_by_sysctl - short == set()
+
+
+def test_variants_of_linux_say_the_same_as_their_sysctls() -> None:
+    """A variant's features and the sysctls that switch them agree."""
+    for variant in LINUX.variants:
+        profile = load_profile(f"linux:{variant}")
+        for name, sysctl in profile.sysctl_always.items():
+            term, _ = by_setting().get(name.removeprefix("net.ipv4."), (None, 1))
+            if term is not None and term.table == FEATURES:
+                assert profile.feature(term.name) == (sysctl.value != "0"), (variant, name)
+    assert load_profile("linux:reset-on-overflow").policy("accept_backlog_overflow") == "reset"
+    assert load_profile("linux:reset-on-overflow").sysctls()["net.ipv4.tcp_abort_on_overflow"] == "1"
+
+
+# -- asking ----------------------------------------------------------------------------------------------------------
+
+def test_default_and_short_values() -> None:
+    short = LINUX.with_short()
+    assert (LINUX.short, short.short, short.with_defaults().short) == (False, True, False)
+    assert (LINUX.timer("keepalive_time_s"), short.timer("keepalive_time_s")) == (7200, 1)
+    assert (LINUX.limit("syn_retries"), short.limit("syn_retries")) == (6, 1)
+    assert LINUX.timer("time_wait_s") == short.timer("time_wait_s") == 60
+    assert short.with_defaults() == LINUX
+
+
+def test_values_by_well_known_names() -> None:
+    for name in ("TcpMaxConnectRetransmissions", "tcp_syn_retries", "syn_retries"):
+        assert LINUX.value(name) == 6
+    xp = load_profile("windows-xp")
+    assert {name: xp.value(name) for name in (
+        "TcpMaxConnectRetransmissions", "TcpMaxConnectResponseRetransmissions", "TcpMaxDataRetransmissions",
+        "TcpMaxHalfOpen", "TcpMaxHalfOpenRetried", "SynAttackProtect", "TcpNumConnections", "KeepAliveTime",
+        "KeepAliveInterval")} == {
+        "TcpMaxConnectRetransmissions": 2, "TcpMaxConnectResponseRetransmissions": 2, "TcpMaxDataRetransmissions": 5,
+        "TcpMaxHalfOpen": 100, "TcpMaxHalfOpenRetried": 80, "SynAttackProtect": True, "TcpNumConnections": 16777214,
+        "KeepAliveTime": 7_200_000, "KeepAliveInterval": 1000}
+    assert {name: LINUX.value(name) for name in (
+        "tcp_synack_retries", "tcp_retries2", "tcp_keepalive_time", "tcp_keepalive_intvl", "tcp_keepalive_probes",
+        "tcp_max_syn_backlog", "tcp_syncookies", "tcp_fin_timeout", "tcp_rto_min_us", "tcp_rto_max_ms")} == {
+        "tcp_synack_retries": 5, "tcp_retries2": 15, "tcp_keepalive_time": 7200, "tcp_keepalive_intvl": 75,
+        "tcp_keepalive_probes": 9, "tcp_max_syn_backlog": 1024, "tcp_syncookies": True, "tcp_fin_timeout": 60,
+        "tcp_rto_min_us": 200_000, "tcp_rto_max_ms": 120_000}
+    assert LINUX.value("accept_backlog_overflow") == LINUX.policy("accept_backlog_overflow") == "drop"
+
+
+def test_timers_and_limits_answer_to_settings_in_their_own_unit() -> None:
+    assert LINUX.timer("KeepAliveTime") == LINUX.timer("keepalive_time_s") == 7200
+    assert LINUX.limit("tcp_syn_retries") == 6
+
+
+def test_names_are_unambiguous() -> None:
+    every = [term.name for term in TERMS] + [setting for term in TERMS for setting, _ in term.settings]
+    assert [name for name, count in Counter(every).items() if count > 1] == []
+    assert {term.table for term in TERMS} == set(TABLES)
+
+
+def test_features() -> None:
+    assert LINUX.feature("sack")
+    assert not LINUX.feature("rfc1337")
+    assert not load_profile("embedded").feature("sack")  # not listed
+    assert LINUX.feature("tcp_sack")
+
+
+def test_what_the_profile_does_not_state() -> None:
+    xp = load_profile("windows-xp")
+    assert not xp.states("rto_min_s")
+    assert xp.states("initial_rto_s")
+    assert not load_profile("embedded").states("sack")
+    with pytest.raises(TargetError, match=r"^windows-xp\.toml: timers\.rto_min_s is not stated \(least retrans"):
+        xp.timer("rto_min_s")
+    with pytest.raises(TargetError, match=r"limits\.orphan_retries is not stated"):
+        xp.value("orphan_retries")
+
+
+@pytest.mark.parametrize(("ask", "name", "said"), [
+    ("value", "syn_retrys", "'syn_retrys': no such name in a profile; did you mean syn_retries"),
+    ("feature", "sakc", "'sakc': no such name in a profile; did you mean sack?"),
+    ("timer", "syn_retries", "'syn_retries': one of the limits, not of the timers"),
+    ("limit", "sack", "'sack': one of the features, not of the limits"),
+    ("policy", "sack", "'sack': one of the features, not of the policies"),
+    ("states", "xyzzy", "'xyzzy': no such name in a profile; allowed: ipv4, "),
+])
+def test_an_unknown_name_is_the_askers_error(ask: str, name: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        getattr(LINUX, ask)(name)
+    assert str(caught.value).startswith(said)
+
+
+def test_values_by_version() -> None:
+    older = LINUX.with_version("6.1.0-31-amd64")
+    assert (LINUX.limit("syn_linear_timeouts"), older.limit("syn_linear_timeouts")) == (4, 0)
+    assert LINUX.with_short().limit("syn_linear_timeouts") == 0
+    assert "net.ipv4.tcp_syn_linear_timeouts" in LINUX.with_short().sysctls()
+    assert "net.ipv4.tcp_syn_linear_timeouts" not in older.with_short().sysctls()
+
+
+def test_sysctls() -> None:
+    always, short = LINUX.sysctls(), LINUX.with_short().sysctls()
+    assert always["net.ipv4.tcp_no_metrics_save"] == "1"
+    assert always["net.ipv4.tcp_rmem"] == "4096 131072 6291456"
+    assert "net.ipv4.tcp_retries2" not in always
+    assert short["net.ipv4.tcp_retries2"] == "2"
+    assert always.items() <= short.items()
+    assert load_profile("embedded").sysctls() == {}
+
+
+def test_the_profile_of_a_namespace_is_for_this_kernel() -> None:
+    assert load_profile("linux").version == os.uname().release
+    assert load_profile("windows-xp").version == ""
+
+
+# -- loading ---------------------------------------------------------------------------------------------------------
+
+def test_variants() -> None:
+    assert LINUX.feature("syn_cookies")
+    variant = load_profile("linux:no-cookies")
+    assert not variant.feature("syn_cookies")
+    assert variant.feature("sack")
+    assert variant.sysctls()["net.ipv4.tcp_syncookies"] == "0"
+    assert (variant.name, variant.variant) == ("linux", "no-cookies")
+    assert "no-cookies" in variant.variants
+    with pytest.raises(UsageError, match=r"^linux\.toml: 'x': no such variant of this profile; there are: no-cookies"):
+        load_profile("linux:x")
+    with pytest.raises(UsageError, match="'': no such variant"):
+        load_profile("linux:")
+    with pytest.raises(UsageError, match=r"there are: none$"):
+        load_profile("embedded:x")
+
+
+def test_an_unknown_profile_lists_what_there_is() -> None:
+    with pytest.raises(UsageError) as caught:
+        load_profile("linus")
+    assert str(caught.value) == ("'linus': no such profile; there are decoy, embedded, linux, windows-xp, "
+                                 "and any file that ends in .toml")
+
+
+def test_a_profile_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "my-device.toml"
+    path.write_text(HEAD + "[timers]\ntick_s = 0.5\n[variant.fast.timers]\ntick_s = 0.1\n", encoding="utf-8")
+    assert load_profile(str(path)).timer("tick_s") == 0.5
+    assert load_profile(str(path)).file == str(path)
+    assert load_profile(f"{path}:fast").timer("tick_s") == 0.1
+    with pytest.raises(UsageError, match=r"no-such\.toml: cannot read this profile: No such file"):
+        load_profile(str(tmp_path / "no-such.toml"))
+    path.write_bytes(b"\xff")
+    with pytest.raises(UsageError, match=r"my-device\.toml: cannot read this profile: not UTF-8"):
+        load_profile(str(path))
+
+
+def test_aliases_of_the_makers() -> None:
+    embedded = load_profile("embedded")
+    assert embedded.value("CFG_TCP_SYN_TRIES") == embedded.limit("CFG_TCP_SYN_TRIES") == 4
+    with pytest.raises(UsageError, match="no such name"):
+        LINUX.value("CFG_TCP_SYN_TRIES")
+
+
+def test_a_deviation_is_read() -> None:
+    profile = device(DEVIATION)
+    [entry] = profile.ledger
+    assert (entry.requirement, entry.case, entry.state) == ("RFC9293-MUST-13", "close/time_wait::*", "TIME-WAIT")
+    assert profile.ledger.match(requirement="RFC9293-MUST-13", case_id="close/time_wait::test_x", state="TIME-WAIT",
+                                got="R 5:5(0)", version="6.1.2", family="ipv4") is entry
+    assert profile.ledger.due("close/time_wait::test_x", "ipv6", "6.1.2") == [entry]
+
+
+def test_a_deviation_of_a_table_row() -> None:
+    assert len(device(DEVIATION.replace("RFC9293-MUST-13", "SA-TIMEWAIT-11")).ledger) == 1
+
+
+def test_sysctl_names_need_no_quotation_marks() -> None:
+    profile = device('[sysctl.always]\nnet.ipv4.tcp_sack = 0\nnet.ipv4.x = { value = 1, versions = ">=2" }')
+    assert profile.sysctls() == {"net.ipv4.tcp_sack": "0"}
+    assert profile.with_version("3").sysctls() == {"net.ipv4.tcp_sack": "0", "net.ipv4.x": "1"}
+
+
+# -- malformed files -------------------------------------------------------------------------------------------------
+
+def test_every_fault_is_said_at_once_in_a_line_of_its_own() -> None:
+    faults = faults_of("""
+tytle = "x"
+[features]
+sakc = true
+urgent = "yes"
+[timers]
+tick_s = -1
+TcpTimedWaitDelay = 240
+[limits]
+syn_retries = { default = "six", shrt = 1 }
+[policies]
+accept_backlog_overflow = "explode"
+[sysctl]
+allways = {}
+[variant.x.limits]
+syn_retries = 1.5
+[[deviation]]
+requirement = "RFC9293-MUST-1333"
+got = "("
+versions = "6"
+reason = ""
+evidence = "probe"
+""", 'name = "my device"\nkind = "box"\n')
+    assert sorted(faults) == sorted([
+        "device.toml: name: 'my device' is not allowed; allowed: small letters, digits, dots and hyphens",
+        "device.toml: kind: 'box' is not allowed; allowed: namespace, vm, pipe, remote, decoy",
+        "device.toml: title: missing",
+        "device.toml: tytle: unknown key; did you mean title?",
+        "device.toml: features.sakc: unknown key; did you mean sack?",
+        "device.toml: features.urgent: 'yes' is not allowed; allowed: true or false",
+        "device.toml: timers.tick_s: -1 is not allowed; allowed: a number, 0 or more",
+        "device.toml: timers.TcpTimedWaitDelay: unknown key; here it is called time_wait_s",
+        "device.toml: limits.syn_retries.default: 'six' is not allowed; allowed: a whole number, 0 or more",
+        "device.toml: limits.syn_retries.shrt: unknown key; did you mean short?",
+        "device.toml: policies.accept_backlog_overflow: 'explode' is not allowed; allowed: drop, reset",
+        "device.toml: sysctl.allways: unknown key; did you mean always?",
+        "device.toml: variant.x.limits.syn_retries: 1.5 is not allowed; allowed: a whole number, 0 or more",
+        "device.toml: deviation[1].got: '(' is no regular expression: missing ), unterminated subpattern at position 0",
+        "device.toml: deviation[1].versions: '6' is not allowed; allowed: a range such as \">=5.0,<6.20\", or \"any\"",
+        "device.toml: deviation[1].reason: '' is not allowed; allowed: a text that is not empty",
+    ])
+
+
+@pytest.mark.parametrize(("text", "fault"), [
+    ("[limits]\nsyn_retries = true", "limits.syn_retries: True is not allowed; allowed: a whole number, 0 or more"),
+    ("[timers]\ntick_s = inf", "timers.tick_s: inf is not allowed; allowed: a number, 0 or more"),
+    ("[timers]\ntick_s = nan", "timers.tick_s: nan is not allowed; allowed: a number, 0 or more"),
+    ("[timers]\ntick_s = true", "timers.tick_s: True is not allowed; allowed: a number, 0 or more"),
+    ("[timers]\ntick_s = {}", "timers.tick_s: default is missing"),
+    ('[timers]\ntick_s = { default = 1, versions = ">=1" }', "timers.tick_s: versions and otherwise go together: "
+     "the versions that have it, and what the others have"),
+    ("[timers]\ntick_s = { default = 1, aliases = 'x' }",
+     "timers.tick_s.aliases: 'x' is not allowed; allowed: a list of names"),
+    ("[timers]\nsyn_retries = 1", "timers.syn_retries: unknown key; it belongs in [limits]"),
+    ("features = 7", "features: 7 is not allowed; a table is due"),
+    ("sysctl = 7", "sysctl: 7 is not allowed; a table is due"),
+    ("sysctl.always = 7", "sysctl.always: 7 is not allowed; a table is due"),
+    ("[sysctl.always]\ntcp_sack = 0", "sysctl.always.tcp_sack: unknown key; allowed: names such as net.ipv4.tcp_sack"),
+    ("[sysctl.always]\nnet.ipv4.x = true",
+     "sysctl.always.net.ipv4.x: True is not allowed; allowed: a whole number or a text"),
+    ("[variant.x]\nname = 'y'", "variant.x.name: unknown key; allowed: features, timers, limits, policies, sysctl"),
+    ("deviation = [7]", "deviation[1]: 7 is not allowed; a table is due"),
+    (DEVIATION.replace("MUST-13", "MUST-1333"), "deviation[1].requirement: 'RFC9293-MUST-1333': no such requirement; "
+     "did you mean RFC9293-MUST-33 or RFC9293-MUST-13 or RFC9293-MUST-3?"),
+    (DEVIATION.replace("TIME-WAIT\"\n", "TIMEWAIT\"\n"), "deviation[1].state: 'TIMEWAIT' is not allowed; allowed: "
+     "CLOSED, LISTEN, SYN-SENT, SYN-RECEIVED, ESTABLISHED, FIN-WAIT-1, FIN-WAIT-2, CLOSE-WAIT, CLOSING, LAST-ACK, "
+     "TIME-WAIT"),
+    (DEVIATION.replace("close/time_wait::*", "*"), "deviation[1].case: '*' is not allowed, since it fits any case"),
+    (DEVIATION + 'family = "ip"', "deviation[1].family: 'ip' is not allowed; allowed: ipv4, ipv6"),
+    (DEVIATION.replace("R \\d+:\\d+\\(0\\)", ".+"), "deviation[1].got: '.+' is not allowed, since it fits anything; "
+     "allowed: what was got and nothing else"),
+    (DEVIATION.replace('case = "close/time_wait::*"\nstate = "TIME-WAIT"\n', ""),
+     "deviation[1]: neither case nor state is given; allowed: one of them, or both"),
+    (DEVIATION.replace('versions = ">=5.0,<6.20"\n', ""), "deviation[1].versions: missing"),
+])
+def test_one_fault(text: str, fault: str) -> None:
+    assert fault_of(text) == fault
+
+
+def test_what_is_no_toml_is_said_in_one_line() -> None:
+    [fault] = faults_of("x = = 1")
+    assert fault.startswith("device.toml: ")
+    assert "line 4" in fault
+
+
+def test_importing_profiles_does_not_import_cattrs() -> None:
+    """The plugin's start is to be quick; only a run reads a profile."""
+    code = "import sys, harness.targets.profile; print([m for m in sys.modules if m in ('attrs', 'attr', 'cattrs')])"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                         cwd=Path(__file__).parent.parent)
+    assert ran.stdout.strip() == "[]"

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""When targets repeat themselves and give up, as their profiles tell.
+
+The figures of Linux are those that its kernel was seen to keep (6.18): the last SYN of a default connection attempt
+after 67 s and its end after 131 s, R2 after 924.6 s, and the short values' ends after 3 s and a little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.targets.profile import Profile, Value, load_profile
+from harness.targets.schedule import (
+    data_gaps_s,
+    ends_s,
+    keepalive_schedule,
+    orphan_gaps_s,
+    sends_s,
+    syn_gaps_s,
+    synack_gaps_s,
+)
+
+LINUX = load_profile("linux").with_version("6.18.44")
+SHORT = LINUX.with_short()
+XP = load_profile("windows-xp")
+
+
+def test_the_classic_stack_tries_at_0_3_and_9_s_and_ends_at_21() -> None:
+    assert syn_gaps_s(XP) == synack_gaps_s(XP) == (3, 6, 12)
+    assert sends_s(syn_gaps_s(XP)) == (0, 3, 9)
+    assert ends_s(syn_gaps_s(XP)) == 21
+
+
+def test_linux_begins_with_linear_gaps() -> None:
+    assert syn_gaps_s(LINUX) == (1, 1, 1, 1, 1, 2, 4, 8, 16, 32, 64)
+    assert sends_s(syn_gaps_s(LINUX))[-1] == 67
+    assert ends_s(syn_gaps_s(LINUX)) == 131
+
+
+def test_an_older_linux_does_not() -> None:
+    older = LINUX.with_version("6.1.0-31-amd64")
+    assert syn_gaps_s(older) == (1, 2, 4, 8, 16, 32, 64)
+    assert syn_gaps_s(older.with_short()) == (1, 2)
+
+
+def test_syn_acks_of_linux() -> None:
+    assert synack_gaps_s(LINUX) == (1, 2, 4, 8, 16, 32)
+    assert ends_s(synack_gaps_s(LINUX)) == 63
+
+
+def test_short_values_end_soon() -> None:
+    assert syn_gaps_s(SHORT) == synack_gaps_s(SHORT) == (1, 2)
+    assert data_gaps_s(SHORT) == orphan_gaps_s(SHORT) == pytest.approx((0.2, 0.4, 0.8, 1.6))
+    every = (syn_gaps_s(SHORT), synack_gaps_s(SHORT), data_gaps_s(SHORT, sack=True), orphan_gaps_s(SHORT, sack=True))
+    assert max(ends_s(gaps) for gaps in every) < 4
+    assert keepalive_schedule(SHORT).ends_s < 4
+
+
+def test_r2_of_linux_is_a_time() -> None:
+    gaps = data_gaps_s(LINUX)
+    assert gaps[:4] == pytest.approx((0.2, 0.4, 0.8, 1.6))
+    assert len(gaps) == 16
+    assert gaps[-6:] == (120,) * 6
+    assert ends_s(gaps) == pytest.approx(924.6)
+
+
+@pytest.mark.parametrize(("retries", "waits"), [(1, 3), (2, 4), (3, 5)])
+def test_r2_as_a_time_runs_from_the_first_repetition(retries: int, waits: int) -> None:
+    profile = replace(LINUX, limits={**LINUX.limits, "data_retries": Value(default=retries)})
+    assert len(data_gaps_s(profile)) == waits
+
+
+def test_r2_as_a_time_depends_on_the_time_out_that_was_reached() -> None:
+    """What counts is the time gone by: a larger time-out needs fewer repetitions for it."""
+    assert len(data_gaps_s(SHORT, 0.2)) == 4
+    assert data_gaps_s(SHORT, 0.4) == pytest.approx((0.4, 0.8, 1.6))
+    assert data_gaps_s(SHORT, 2.0) == pytest.approx((2, 4))
+
+
+def test_a_tail_loss_probe_comes_first_where_there_is_sack() -> None:
+    assert data_gaps_s(SHORT, 0.25, sack=True) == (0.25, *data_gaps_s(SHORT, 0.25))
+    assert data_gaps_s(load_profile("embedded"), sack=True) == data_gaps_s(load_profile("embedded"))
+
+
+def test_r2_as_a_count() -> None:
+    assert data_gaps_s(XP, 0.5) == (0.5, 1, 2, 4, 8, 16)
+    assert data_gaps_s(load_profile("embedded")) == (1, 2, 4, 8, 16, 32, 60, 60, 60)
+
+
+def test_orphans_are_given_up_earlier_if_the_profile_says_so() -> None:
+    assert len(orphan_gaps_s(LINUX)) == 9
+    assert orphan_gaps_s(XP, 0.5) == data_gaps_s(XP, 0.5)
+
+
+def _probes(profile: Profile) -> tuple[float, ...]:
+    return keepalive_schedule(profile).probes_s
+
+
+def test_keepalive() -> None:
+    assert _probes(SHORT) == (1, 2)
+    assert keepalive_schedule(SHORT).ends_s == 3
+    assert _probes(LINUX) == (7200, 7275, 7350, 7425, 7500, 7575, 7650, 7725, 7800)
+    assert keepalive_schedule(LINUX).ends_s == 7875
+    assert _probes(XP) == (7200, 7201, 7202, 7203, 7204)
+    assert keepalive_schedule(XP).ends_s == 7205

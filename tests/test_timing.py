@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import errno
+import socket
+import time
+
+import pytest
+
+from harness.lower.timing import Timing, after, measure_tolerance
+from harness.wire.clock import Outcome, RealClock, SteppedClock, error_name
+from harness.wire.frame import Frame
+
+MS = 1_000_000
+
+
+def test_the_window_is_the_timers_rounding_and_a_tick_and_the_tolerance():
+    timing = Timing(rounding=0.125, tick_ns=4 * MS, tolerance_ns=MS)
+    assert timing.window(after(1.0)) == (995 * MS, 1130 * MS)
+
+
+def test_a_rule_that_gives_both_ends_is_not_widened_by_rounding():
+    timing = Timing(rounding=0.125, tick_ns=4 * MS, tolerance_ns=MS)
+    assert timing.window(after(0.0, 0.5)) == (0, 505 * MS)
+
+
+def test_a_stepped_clock_is_exact():
+    assert measure_tolerance(SteppedClock()) == 0
+
+
+def test_the_tolerance_of_real_time_is_measured():
+    assert 0 < measure_tolerance(RealClock()) < 1_000 * MS
+
+
+class Pipe:
+    """A source on a descriptor; also counts how often it was asked."""
+
+    def __init__(self, event: Outcome | None = None) -> None:
+        self.ours, self.other = socket.socketpair()
+        self.ours.setblocking(False)
+
+    def fileno(self) -> int:
+        return self.ours.fileno()
+
+    def poll(self) -> Outcome | None:
+        try:
+            return Outcome(call=self, value=self.ours.recv(1))
+        except BlockingIOError:
+            return None
+
+
+def test_a_real_wait_ends_with_the_event():
+    clock, pipe = RealClock(), Pipe()
+    clock.register(pipe)
+    pipe.other.send(b"x")
+    event = clock.wait(clock.now() + 10_000 * MS)
+    assert isinstance(event, Outcome)
+    assert event.value == b"x"
+
+
+def test_a_real_wait_ends_at_its_instant():
+    clock = RealClock()
+    clock.register(Pipe())
+    until = clock.now() + 20 * MS
+    assert clock.wait(until) is None
+    assert clock.now() >= until
+
+
+def test_two_sources_may_share_a_descriptor():
+    clock, pipe = RealClock(), Pipe()
+
+    class Other:
+        writable = True
+
+        def fileno(self) -> int:
+            return pipe.fileno()
+
+        def poll(self) -> None:
+            return None
+
+    other = Other()
+    clock.register(pipe)
+    clock.register(other)
+    clock.unregister(other)
+    pipe.other.send(b"x")
+    assert clock.wait(clock.now() + 10_000 * MS) is not None
+    clock.unregister(pipe)
+    assert clock.wait(0) is None
+
+
+def test_a_source_can_be_forgotten_after_its_descriptor_is_closed():
+    clock, pipe = RealClock(), Pipe()
+    clock.register(pipe)
+    pipe.ours.close()
+    clock.unregister(pipe)
+    clock.unregister(pipe)
+    assert clock.wait(0) is None
+
+
+def test_a_kernel_stamp_becomes_an_instant():
+    clock = RealClock()
+    before = clock.now()
+    instant = clock.instant(time.time_ns())
+    assert before - MS <= instant <= clock.now() + MS
+
+
+class Queue:
+    def __init__(self) -> None:
+        self.events: list[Frame | Outcome] = []
+
+    def fileno(self) -> int:
+        return -1
+
+    def poll(self) -> Frame | Outcome | None:
+        return self.events.pop(0) if self.events else None
+
+
+def test_stepped_time_moves_only_in_a_wait_and_only_as_far_as_the_stack_lets_it():
+    queue = Queue()
+
+    def advance(until: int) -> int:
+        if until >= 70:
+            queue.events.append(Frame(data=b"", stamp_ns=70))
+            return 70
+        return until
+
+    clock = SteppedClock(advance)
+    clock.register(queue)
+    assert clock.wait(50) is None
+    assert clock.now() == 50
+    event = clock.wait(1000)
+    assert isinstance(event, Frame)
+    assert clock.now() == 70
+    assert queue.poll() is None
+
+
+def test_a_stepped_clock_forgets_sources():
+    clock, queue = SteppedClock(), Queue()
+    clock.register(queue)
+    queue.events.append(Outcome(call="x"))
+    clock.unregister(queue)
+    clock.unregister(queue)
+    assert clock.wait(80) is None
+    assert clock.now() == 80
+
+
+def test_stepped_time_follows_the_stamps():
+    clock, queue = SteppedClock(), Queue()
+    clock.register(queue)
+    queue.events.append(Frame(data=b"", stamp_ns=5))
+    queue.events.append(Outcome(call="x"))
+    clock.wait(0)
+    assert clock.now() == 5
+    assert isinstance(clock.wait(0), Outcome)
+
+
+def test_a_real_clock_takes_sources_without_a_descriptor():
+    clock, queue = RealClock(), Queue()
+    clock.register(queue)
+    queue.events.append(Outcome(call="x"))
+    assert clock.wait(0) is not None
+    clock.unregister(queue)
+
+
+@pytest.mark.parametrize(("outcome", "text"), [
+    (Outcome(call=1), "done"), (Outcome(call=1, error="EPIPE"), "EPIPE"), (Outcome(call=1, value=b""), "end of stream"),
+    (Outcome(call=1, value=b"ab"), "2 octets"), (Outcome(call=1, value=7), "7"), (Outcome(call=1, value=object()), "done"),
+])
+def test_an_outcome_reads_as_people_say_it(outcome, text):
+    assert str(outcome) == text
+
+
+def test_error_names():
+    assert error_name(errno.ECONNREFUSED) == "ECONNREFUSED"
+    assert error_name(99999) == "E99999"
