@@ -68,8 +68,7 @@ def test_data_goes_out_before_the_fin(peer, listener):
 @covers("RFC9293-U-CLOSE-RELIABLE", "SA-FINWAIT1-17", behaviour="B-18")
 def test_fin_waits_behind_a_closed_window(peer, listener):
     """close() while the window holds one segment alone: data and FIN follow as acknowledgements let them."""
-    connection = established(peer, listener, offer="<mss 1000>")
-    peer.send(". 1:1(0) ack 1 win 1000")
+    connection = established(peer, listener, offer="<mss 1000>", third=". 1:1(0) ack 1 win 1000")
     connection.send(2000)
     connection.close()
     peer.expect(". 1:1001(1000) ack 1")

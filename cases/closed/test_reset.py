@@ -50,7 +50,7 @@ def test_segment_with_ack_names_the_number_of_the_reset(peer, sent, answer):
     peer.expect(answer)
 
 
-@covers("RFC9293-U-RST-NO-RST", "RFC9293-U-RST-CLOSED-NOACK", behaviour="B-24", tc8="TCP_CLOSING_13")
+@covers("RFC9293-U-RST-NO-RST", behaviour="B-24", tc8="TCP_CLOSING_13")
 @pytest.mark.parametrize("sent", [
     pytest.param("R 0:0(0)", id="rst", marks=covers("SA-CLOSED-13")),
     pytest.param("R. 0:0(0) ack 1000", id="rst-ack", marks=covers("SA-CLOSED-14")),
@@ -58,10 +58,9 @@ def test_segment_with_ack_names_the_number_of_the_reset(peer, sent, answer):
     pytest.param("R 0:20(20)", id="rst-with-data", marks=covers("SA-CLOSED-13")),
 ])
 def test_reset_is_never_answered(peer, sent):
-    """Or two closed ends would reset each other for ever; the very next SYN is refused as ever."""
+    """Or two closed ends would reset each other for ever."""
     peer.send(sent)
-    peer.send("S 100:100(0) win 65535")
-    peer.expect("R. 0:0(0) ack 101", rule="RFC9293-U-RST-CLOSED-NOACK")
+    peer.expect_silence()
 
 
 @covers("RFC9293-U-RST-CLOSED-NOACK", "SA-CLOSED-01", "SA-CLOSED-05", behaviour="B-24")

@@ -41,7 +41,7 @@ def test_ack_of_a_repeated_syn_ack_connects(peer, listener, profile):
 
 
 @needs("sack", "timestamps", "window_scaling")
-@covers("RFC7323-WS-6", "RFC4987-RETX", behaviour="B-09")
+@covers("RFC7323-WS-5", "RFC4987-RETX", behaviour="B-09")
 def test_repeated_syn_ack_agrees_to_the_same(peer, listener, profile):
     """What the first SYN,ACK agreed to, the second agrees to: window, MSS, SACK, time stamps and the same scale."""
     syn_received(peer, listener, offer="<mss 1460,sackOK,TS val 1 ecr 0,nop,wscale 7>")
