@@ -9,6 +9,7 @@ from harness.authoring import covers, needs, syn_sent
 
 pytestmark = [needs("active_open"), needs("simultaneous_open")]
 
+OURS = "<mss 1460,wscale 0>"
 ACKNOWLEDGED = ". 1:1(0) ack 1"
 
 
@@ -16,7 +17,7 @@ def crossed(peer, upper):
     """Our SYN has crossed the target's and is answered. Next from us 1, from the target 1."""
     connection, connecting = syn_sent(peer, upper)
     with peer.case.preamble():
-        peer.send("S 0:0(0) win 65535 <mss 1460>")
+        peer.send(f"S 0:0(0) win 65535 {OURS}")
         peer.expect("S. 0:0(0) ack 1 <...>")
         peer.expect_state("SYN-RECEIVED")
     return connection, connecting
@@ -26,7 +27,7 @@ def crossed(peer, upper):
 def test_syn_meets_syn(peer, upper):
     """A SYN in SYN-SENT draws SYN,ACK with the same number as the target's SYN; connect() still waits."""
     _, connecting = syn_sent(peer, upper)
-    peer.send("S 0:0(0) win 65535 <mss 1460>")
+    peer.send(f"S 0:0(0) win 65535 {OURS}")
     peer.expect("S. 0:0(0) ack 1 <...>")
     peer.expect_state("SYN-RECEIVED")
     connecting.expect_open()
@@ -36,9 +37,9 @@ def test_syn_meets_syn(peer, upper):
 def test_four_segments_one_connection(peer, upper):
     """SYN, SYN, SYN,ACK, SYN,ACK: ESTABLISHED on both ends, one connection, which carries data both ways."""
     connection, connecting = syn_sent(peer, upper)
-    peer.send("S 0:0(0) win 65535 <mss 1460>")
+    peer.send(f"S 0:0(0) win 65535 {OURS}")
     peer.expect("S. 0:0(0) ack 1 <...>", rule="SA-SYNSENT-07")
-    peer.send("S. 0:0(0) ack 1 win 65535 <mss 1460>")
+    peer.send(f"S. 0:0(0) ack 1 win 65535 {OURS}")
     peer.expect_silence(allow=[ACKNOWLEDGED])
     connecting.expect("done")
     peer.expect_state("ESTABLISHED")
@@ -65,7 +66,7 @@ def test_plain_ack_completes(peer, upper):
 def test_crossing_syn_with_data(peer, upper):
     """Data on the crossing SYN waits: acknowledged at once or when it comes again, and delivered once."""
     connection, connecting = syn_sent(peer, upper)
-    peer.send("S 0:100(100) win 65535 <mss 1460>")
+    peer.send(f"S 0:100(100) win 65535 {OURS}")
     peer.expect_one_of(["S. 0:0(0) ack 1 <...>", "S. 0:0(0) ack 101 <...>"])
     peer.send(". 1:101(100) ack 1")
     peer.expect(". 1:1(0) ack 101")
@@ -78,8 +79,8 @@ def test_crossing_syn_with_data(peer, upper):
 def test_crossing_syn_with_fin(peer, upper):
     """SYN,FIN is answered as a SYN, or dropped: the SYN that follows draws the SYN,ACK."""
     syn_sent(peer, upper)
-    peer.send("SF 0:0(0) win 65535 <mss 1460>")
-    peer.send("S 0:0(0) win 65535 <mss 1460>")
+    peer.send(f"SF 0:0(0) win 65535 {OURS}")
+    peer.send(f"S 0:0(0) win 65535 {OURS}")
     peer.expect("S. 0:0(0) ack 1 <...>")
     peer.expect_silence(allow=["S. 0:0(0) ack 1 <...>", ACKNOWLEDGED])
 
@@ -98,13 +99,21 @@ def test_another_syn_is_challenged(peer, upper):
 
 @covers("RFC9293-MUST-11", "SA-SYNRCVD-13", behaviour="B-07")
 def test_reset_ends_the_attempt(peer, upper):
-    """SYN-RECEIVED out of an active opening has no LISTEN to return to: RST ends it, connect() is refused."""
-    _, connecting = crossed(peer, upper)
+    """SYN-RECEIVED out of an active opening has no LISTEN to return to: RST ends it, and nothing is left."""
+    crossed(peer, upper)
     peer.send("R 1:1(0)")
-    connecting.expect("ECONNREFUSED")
     peer.expect_state("CLOSED")
     peer.send(". 1:1(0) ack 1")
     peer.expect("R 1:1(0)")
+
+
+@covers("SA-SYNRCVD-13", behaviour="B-07")
+def test_reset_is_told_as_refusal(peer, upper):
+    """The application is told of that reset as "connection refused", since it is its own attempt that ends."""
+    _, connecting = crossed(peer, upper)
+    peer.send("R 1:1(0)")
+    peer.expect_silence()
+    connecting.expect("ECONNREFUSED")
 
 
 @covers("RFC9293-U-RST-NONSYNC", "SA-SYNRCVD-02", "SA-SYNRCVD-03", behaviour="B-07")
@@ -113,7 +122,23 @@ def test_wrong_acknowledgement(peer, upper, wrong, row):
     """A wrong acknowledgement draws RST with seq = its ack (RFC 5961: or an ACK); the crossed opening goes on."""
     _, connecting = crossed(peer, upper)
     peer.send(f". 1:1(0) ack {wrong}")
-    peer.expect_one_of([f"R {wrong}:{wrong}(0)", ACKNOWLEDGED], rule=row)
     peer.expect_state("SYN-RECEIVED", rule=row)
+    peer.expect_one_of([f"R {wrong}:{wrong}(0)", ACKNOWLEDGED], rule=row)
     peer.send(". 1:1(0) ack 1")
     connecting.expect("done", rule=row)
+
+
+@needs("window_scaling")
+@covers("RFC7323-WS-3", "RFC9293-SHLD-14", "SA-SYNSENT-07", behaviour="B-07")
+def test_no_scale_unless_both_offered(case, peer, upper):
+    """Our crossing SYN offers no window scale: the target's windows count octets, as that of its SYN,ACK does."""
+    connection, _ = syn_sent(peer, upper)
+    peer.send("S 0:0(0) win 65535 <mss 1460>")
+    answer = peer.expect("S. 0:0(0) ack 1 <...>", rule="SA-SYNSENT-07")
+    peer.send(". 1:1(0) ack 1")
+    peer.expect_state("ESTABLISHED", rule="SA-SYNSENT-07")
+    connection.send(10)
+    said = peer.expect(". 1:11(10) ack 1", rule="SA-SYNSENT-07")
+    if said.window < answer.window // 2:
+        raise case.mismatch(expected=f"win {answer.window}, since nothing has been received", got=f"win {said.window}",
+                            fields=("window",))

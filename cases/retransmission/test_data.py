@@ -71,18 +71,14 @@ def test_ack_of_a_repetition_measures_nothing(peer, listener, profile):
 
 @covers("RFC6298-OLDEST", behaviour="B-14")
 def test_oldest_segment_is_repeated_first(peer, listener, profile):
-    """Of three segments that nobody acknowledges, the first one comes again, alone."""
-    connection = established(peer, listener)
-    connection.set_option("TCP_NODELAY", 1)
+    """Of two full segments that nobody acknowledges, the first one comes again, alone."""
+    connection = established(peer, listener, offer="<mss 500>")
     peer.count_repeats()
-    connection.send(100)
-    first = peer.expect(DATA)
-    connection.send(100)
-    connection.send(100)
-    peer.expect("P. 101:201(100) ack 1")
-    peer.expect("P. 201:301(100) ack 1")
-    peer.expect(DATA, after(*first_gap_s(profile), since=first))
-    peer.send(". 1:1(0) ack 301")
+    connection.send(1000)
+    first = peer.expect(". 1:501(500) ack 1")
+    peer.expect("P. 501:1001(500) ack 1")
+    peer.expect(". 1:501(500) ack 1", after(*first_gap_s(profile), since=first))
+    peer.send(". 1:1(0) ack 1001")
     peer.expect_silence()
 
 

@@ -43,7 +43,9 @@ class PendingCall:
         return self._socket.fileno()
 
     def poll(self) -> Outcome | None:
-        """The outcome if there is one by now."""
+        """The outcome if there is one by now; EBADF once the application has closed the socket itself."""
+        if self._socket.fileno() < 0:
+            return Outcome(call=self, error="EBADF")
         try:
             return Outcome(call=self, value=self._attempt())
         except BlockingIOError:

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""B-13: the target asks an idle peer whether it is still there, if its application wants so (RFC 9293, 3.8.4)."""
+
+from __future__ import annotations
+
+from harness.authoring import after, covers, default_timers, established, needs, slow
+from harness.targets.schedule import first_gap_s, keepalive_schedule, over_s
+
+TWO_HOURS_S = 7200.0
+
+
+def probe(profile, at=1):
+    """The probe of a target whose next number is `at`; we have sent nothing but our SYN."""
+    garbage = profile.limit("keepalive_garbage_octets")
+    return f". {at - 1}:{at - 1 + garbage}({garbage}) ack 1"
+
+
+def kept_alive(peer, listener):
+    """An established connection whose application has switched keepalive on."""
+    connection = established(peer, listener)
+    connection.set_option("SO_KEEPALIVE", 1)
+    return connection
+
+
+@needs("keepalive")
+@covers("RFC9293-MUST-25", behaviour="B-13")
+def test_keepalive_is_off_by_default(peer, listener, profile):
+    """The application has said nothing of keepalive: the idle time passes, and no probe comes."""
+    established(peer, listener)
+    peer.expect_silence(for_s=over_s(profile, profile.timer("keepalive_time_s")))
+    peer.expect_state("ESTABLISHED")
+
+
+@needs("keepalive")
+@covers("RFC9293-MUST-27", "RFC9293-MAY-5", behaviour="B-13")
+def test_first_probe_comes_after_the_idle_time(peer, listener, profile):
+    """Keepalive is on, and nothing is said: after the idle time of the profile, a probe with the number before next."""
+    kept_alive(peer, listener)
+    peer.expect(probe(profile), after(profile.timer("keepalive_time_s")), payload=None)
+    peer.send(". 1:1(0) ack 1")
+    peer.expect_silence()
+
+
+@needs("keepalive")
+@covers("RFC9293-SHLD-12", behaviour="B-13")
+def test_probe_carries_no_data(peer, listener, profile):
+    """After data the probe has the number of the last octet, and is empty."""
+    connection = kept_alive(peer, listener)
+    with peer.case.preamble():
+        connection.send(100)
+        peer.expect("P. 1:101(100) ack 1")
+        peer.send(". 1:1(0) ack 101")
+    peer.expect(". 100:100(0) ack 1", after(profile.timer("keepalive_time_s")))
+
+
+@needs("keepalive")
+@covers("RFC9293-MUST-29", "RFC9293-MUST-24", behaviour="B-13")
+def test_answer_resets_the_timer(peer, listener, profile):
+    """One probe is lost, a later one answered: the connection lives, and the next comes after a whole idle time."""
+    connection = kept_alive(peer, listener)
+    probes = keepalive_schedule(profile).probes_s
+    peer.expect(probe(profile), after(probes[0]))
+    for _ in probes[1:]:
+        peer.expect(probe(profile), after(profile.timer("keepalive_interval_s")))
+    peer.send(". 1:1(0) ack 1")
+    peer.expect(probe(profile), after(profile.timer("keepalive_time_s")))
+    peer.send(". 1:1(0) ack 1")
+    peer.expect_state("ESTABLISHED")
+    connection.expect_pending_error("")
+
+
+@needs("keepalive")
+@covers("RFC9293-MUST-26", behaviour="B-13")
+def test_our_data_puts_the_probe_off(peer, listener, profile):
+    """An octet of ours comes when most of the idle time is over: that is when the idle time begins anew."""
+    kept_alive(peer, listener)
+    idle = profile.timer("keepalive_time_s")
+    peer.expect_silence(for_s=0.6 * idle)
+    heard = peer.send("P. 1:2(1) ack 1")
+    peer.expect(". 1:1(0) ack 2")
+    peer.expect(probe(profile), after(idle, since=heard), ack=(peer.iss + 2) % 2**32)
+    peer.send(". 2:2(0) ack 1")
+
+
+@needs("keepalive")
+@covers("RFC9293-MUST-26", behaviour="B-13")
+def test_unacknowledged_data_keeps_probes_back(peer, listener, profile):
+    """Data is outstanding: it is repeated beyond the idle time, and no probe comes between."""
+    connection = kept_alive(peer, listener)
+    peer.count_repeats()
+    connection.send(100)
+    sent = peer.expect("P. 1:101(100) ack 1")
+    peer.expect("P. 1:101(100) ack 1", after(*first_gap_s(profile)))
