@@ -63,6 +63,14 @@ def test_further_options_are_allowed_by_dots_only():
     assert differences(pattern(". 1:1(0) ack 1 <mss 1461,...>"), segment(options=(MSS,))) == ("options",)
 
 
+def test_an_option_may_be_marked_as_one_that_may_be_absent():
+    wanted = pattern(". 1:1(0) ack 1 <mss 1460?>")
+    assert differences(wanted, segment()) == ()
+    assert differences(wanted, segment(options=(MSS,))) == ()
+    assert differences(wanted, segment(options=(MSS, MSS))) == ("options",)
+    assert differences(wanted, segment(options=(Option.of(Kind.MSS, b"\x01\x00"),))) == ("options",)
+
+
 def test_psh_is_free_on_data_unless_demanded():
     data = {"payload": b"ab"}
     assert differences(pattern(". 1:3(2) ack 1"), segment(flags=ACK | PSH, **data)) == ()
@@ -95,7 +103,7 @@ def test_urgent_pointer():
 
 @pytest.mark.parametrize("text", [
     ". 1:1(0) ack 1", "S. 0:0(0) ack 1 win 5 <mss 1460,sackOK>", "S. 0:0(0) ack 1 <mss *,wscale 7,...>",
-    ". 1:1(0) ack 1 <TS val * ecr 7>", ". 1:1(0) ack 1 <sack 11:21>", "S 0:0(0) <...>",
+    ". 1:1(0) ack 1 <TS val * ecr 7?,sackOK?>", ". 1:1(0) ack 1 <sack 11:21>", "S 0:0(0) <...>",
 ])
 def test_an_expectation_is_described_as_it_was_written(text):
     assert describe(pattern(text), seq_base=TARGET, ack_base=OURS) == text

@@ -68,20 +68,23 @@ def test_data_goes_out_before_the_fin(peer, listener):
 @covers("RFC9293-U-CLOSE-RELIABLE", "SA-FINWAIT1-17", behaviour="B-18")
 def test_fin_waits_behind_a_closed_window(peer, listener):
     """close() while the window holds one segment alone: data and FIN follow as acknowledgements let them."""
-    connection = established(peer, listener, offer="<mss 1000>", third=". 1:1(0) ack 1 win 1000")
+    connection = established(peer, listener, offer="<mss 1000>")
+    connection.send(1000)
+    peer.expect("P. 1:1001(1000) ack 1")
+    peer.send(". 1:1(0) ack 1001 win 1000")
     connection.send(2000)
     connection.close()
-    peer.expect(". 1:1001(1000) ack 1")
+    peer.expect(". 1001:2001(1000) ack 1")
     peer.expect_silence()
     peer.expect_state("FIN-WAIT-1")
-    peer.send(". 1:1(0) ack 1001 win 65535")
-    last = peer.expect_one_of([". 1001:2001(1000) ack 1", "F. 1001:2001(1000) ack 1"])
+    peer.send(". 1:1(0) ack 2001 win 65535")
+    last = peer.expect_one_of(["P. 2001:3001(1000) ack 1", "FP. 2001:3001(1000) ack 1"])
     if not last.has(FIN):
-        peer.expect("F. 2001:2001(0) ack 1")
-    peer.send(". 1:1(0) ack 2001")
+        peer.expect("F. 3001:3001(0) ack 1")
+    peer.send(". 1:1(0) ack 3001")
     peer.expect_silence(rule="SA-FINWAIT1-17")
     peer.expect_state("FIN-WAIT-1", rule="SA-FINWAIT1-17")
-    peer.send(". 1:1(0) ack 2002")
+    peer.send(". 1:1(0) ack 3002")
     peer.expect_state("FIN-WAIT-2")
 
 

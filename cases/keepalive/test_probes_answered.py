@@ -69,8 +69,9 @@ def test_every_probe_is_answered(peer, listener, case, profile, garbage):
 @covers("RFC1122-KA-RESP", "RFC7323-TS-3", "SA-ESTAB-14", behaviour="B-12")
 @pytest.mark.parametrize("garbage", [b"", GARBAGE], ids=["empty", "one octet"])
 def test_probe_with_time_stamps(peer, listener, garbage):
-    """Where time stamps are agreed the probe has them, and the answer too; it does not echo the probe's own."""
-    connection = established(peer, listener, offer="<mss 1460,TS val 1000 ecr 0>", third=". 1:1(0) ack 1 <TS val 1000 ecr 0>")
+    """Where time stamps are agreed the probe has them, and so has the answer."""
+    connection = established(peer, listener, offer="<mss 1460,TS val 1000 ecr 0>",
+                             third=". 1:1(0) ack 1 <TS val 1000 ecr 0>")
     peer.send(f". 0:{len(garbage)}({len(garbage)}) ack 1 <TS val 1001 ecr 0>", payload=garbage)
     peer.expect(". 1:1(0) ack 1 <TS val * ecr *>")
     connection.expect_no_data()

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from harness.authoring import after, covers, default_timers, established, needs, slow
-from harness.targets.schedule import first_gap_s, keepalive_schedule, over_s
+from harness.authoring import after, covers, default_timers, established, needs, seconds_between, slow
+from harness.targets.schedule import doubled_s, first_gap_s, keepalive_schedule, over_s, repetitions
 
+DATA = "P. 1:101(100) ack 1"
 TWO_HOURS_S = 7200.0
 
 
@@ -85,9 +86,79 @@ def test_our_data_puts_the_probe_off(peer, listener, profile):
 @needs("keepalive")
 @covers("RFC9293-MUST-26", behaviour="B-13")
 def test_unacknowledged_data_keeps_probes_back(peer, listener, profile):
-    """Data is outstanding: it is repeated beyond the idle time, and no probe comes between."""
+    """Data is outstanding: it is repeated until after the idle time, and no probe comes between."""
     connection = kept_alive(peer, listener)
     peer.count_repeats()
     connection.send(100)
-    sent = peer.expect("P. 1:101(100) ack 1")
-    peer.expect("P. 1:101(100) ack 1", after(*first_gap_s(profile)))
+    first = sent = peer.expect(DATA)
+    again = peer.expect(DATA, after(*first_gap_s(profile)))
+    sure, _ = repetitions(profile, seconds_between(sent, again))
+    for _ in range(sure - 1):
+        gap = seconds_between(sent, again)
+        sent, again = again, peer.expect(DATA, after(*doubled_s(profile, gap)))
+        if seconds_between(first, again) > profile.timer("keepalive_time_s"):
+            break
+    peer.send(". 1:1(0) ack 101")
+    peer.expect_silence()
+
+
+@needs("keepalive")
+@covers("RFC9293-MUST-29", "RFC9293-MUST-24", "RFC9293-U-RST-CLOSED-ACK", "SA-CLOSED-05", behaviour="B-13")
+def test_connection_is_given_up_without_answers(peer, listener, profile):
+    """No probe is answered: as many as the profile says, at its interval; then the application is told."""
+    connection = kept_alive(peer, listener)
+    schedule = keepalive_schedule(profile)
+    interval = profile.timer("keepalive_interval_s")
+    peer.expect(probe(profile), after(schedule.probes_s[0]), payload=None)
+    for _ in schedule.probes_s[1:]:
+        peer.expect(probe(profile), after(interval), payload=None)
+    connection.expect_pending_error("")
+    connection.expect_error("ETIMEDOUT", after(interval, since=peer.last))
+    if profile.feature("keepalive_reset"):
+        peer.expect_one_of(["R. 1:1(0) ack 1", "R 1:1(0)"])
+    peer.expect_state("CLOSED")
+    peer.send(". 1:1(0) ack 1")
+    peer.expect("R 1:1(0)", rule="RFC9293-U-RST-CLOSED-ACK")
+
+
+@needs("keepalive")
+@covers("RFC9293-MUST-24", behaviour="B-13")
+def test_keepalive_is_each_connections_own(peer, case, listener, profile):
+    """Of two connections of one application, only the one with keepalive is probed."""
+    other = case.peer(target_port=listener.port)
+    established(other, listener)
+    kept_alive(peer, listener)
+    peer.expect(probe(profile), after(profile.timer("keepalive_time_s")), payload=None)
+    peer.send(". 1:1(0) ack 1")
+    other.expect_silence()
+
+
+@needs("keepalive")
+@covers("RFC9293-MUST-24", behaviour="B-13")
+def test_keepalive_is_switched_off_again(peer, listener, profile):
+    """The application takes keepalive back: the idle time passes, and no probe comes."""
+    connection = kept_alive(peer, listener)
+    connection.set_option("SO_KEEPALIVE", 0)
+    peer.expect_silence(for_s=over_s(profile, profile.timer("keepalive_time_s")))
+
+
+@needs("keepalive", "keepalive_settings")
+@covers("RFC9293-MUST-27", behaviour="B-13")
+def test_application_sets_the_idle_time(peer, listener):
+    """The application asks for two seconds: the first probe comes then, whatever the idle time of the others is."""
+    connection = established(peer, listener)
+    connection.set_option("TCP_KEEPIDLE", 2)
+    connection.set_option("SO_KEEPALIVE", 1)
+    peer.expect(". 0:0(0) ack 1", after(2.0))
+    peer.send(". 1:1(0) ack 1")
+
+
+@slow
+@needs("keepalive")
+@default_timers("keepalive_time_s")
+@covers("RFC9293-MUST-28", behaviour="B-13")
+def test_default_idle_time_is_two_hours_at_least(peer, listener, profile):
+    """Keepalive is on, and nobody has set its times: the first probe comes after two hours, or later."""
+    kept_alive(peer, listener)
+    idle = max(TWO_HOURS_S, profile.timer("keepalive_time_s"))
+    peer.expect(probe(profile), after(TWO_HOURS_S, over_s(profile, idle)), payload=None)

@@ -8,7 +8,7 @@ choice on any other segment that carries data.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from ..wire import seq as arithmetic
 from ..wire.notation import Notation, OptionPattern, render, render_options
@@ -106,9 +106,10 @@ def _same_options(pattern: Pattern, options: tuple[Option, ...]) -> bool:
         if wanted.kind in _PADDING:
             continue
         match = next((option for option in left if wanted.matches(option, pattern.sack_base)), None)
-        if match is None:
+        if match is not None:
+            left.remove(match)
+        elif not wanted.optional:
             return False
-        left.remove(match)
     return pattern.more_options or not left
 
 
@@ -136,6 +137,8 @@ def _described_options(pattern: Pattern) -> str:
 
 
 def _described_option(pattern: OptionPattern, base: int) -> str:
+    if pattern.optional:
+        return _described_option(replace(pattern, optional=False), base) + "?"
     if None not in pattern.fields:
         return render_options((pattern.option(base),), base)[1:-1]
     values = ["*" if value is None else str(value) for value in pattern.fields]

@@ -93,8 +93,8 @@ class Peer:
 
     def _segment(self, what: Notation | Segment, fields: dict[str, Any]) -> Segment:
         if isinstance(what, Notation):
-            if what.more_options:
-                raise ScriptError(f"send {what.text!r}: `...` says nothing that can be sent; list the options")
+            if what.more_options or any(pattern.optional for pattern in what.options or ()):
+                raise ScriptError(f"send {what.text!r}: `...` and `?` say nothing that can be sent; list the options")
             place = max(what.seq - 1, 0)
             payload = stream.octets("injector", place, what.length) if what.payload is None else what.payload
             what = Segment(

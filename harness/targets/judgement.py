@@ -39,8 +39,10 @@ def judge(findings: Sequence[Finding], error: BaseException | None, *, ledger: L
         return Judgement(verdict=Verdict.ERROR, reason=f"{type(error).__name__}: {error}", findings=explained)
     verdict = worst(explained)
     if verdict is not Verdict.PASS:
-        first = next(finding for finding in explained if finding.verdict is verdict)
-        return Judgement(verdict=verdict, reason=_reason(first), findings=explained)
+        # What the case itself demanded says more than what the oracle noticed on the way.
+        decisive = sorted((finding for finding in explained if finding.verdict is verdict),
+                          key=lambda finding: finding.source != "case")
+        return Judgement(verdict=verdict, reason=_reason(decisive[0]), findings=explained)
     due = ledger.due(case_id, family, version)
     if due and not explained:
         return Judgement(verdict=Verdict.UNEXPECTED_PASS, findings=explained,

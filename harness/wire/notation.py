@@ -2,7 +2,7 @@
 """The one notation of log, diff, ladder, step titles and capture comments: packetdrill's, in relative numbers.
 
     S. 0:0(0) ack 1 win 65535 <mss 1460,sackOK>
-    |  | |  |   |       |      `- options in order; `...` any further ones; `<...>` any at all; `*` any value
+    |  | |  |   |       |      `- options; `...` any further ones; `<...>` any at all; `*` any value; `sackOK?` may be absent
     |  | |  |   |       `- the window field as it stands in the header (never scaled)
     |  | |  |   `- relative to the other end's initial sequence number
     |  `-+--`- first number, the number after the last octet, octets of payload; SYN and FIN are not counted here
@@ -15,7 +15,7 @@ peer makes a segment of it. `render` writes a segment in the same words.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, NoReturn
 
@@ -37,6 +37,7 @@ class OptionPattern:
     """One option of a notation: `fields` are its numbers, None for `*`; `blocks` a SACK option's, relative.
 
     `exact` holds an option that is spelled in octets (`kind 253 0x0a0b`, `raw 0x0204`), and then nothing else counts.
+    `optional` is one that may be absent (`mss *?`).
     """
 
     kind: int
@@ -44,6 +45,7 @@ class OptionPattern:
     fields: tuple[int | None, ...] = ()
     blocks: tuple[tuple[int, int], ...] = ()
     exact: Option | None = None
+    optional: bool = False
 
     def option(self, base: int = 0) -> Option:
         """The option to send; `base` is the initial sequence number that SACK blocks are relative to."""
@@ -99,7 +101,7 @@ _SHAPES: Final = {
 }
 _BARE: Final = {"sackOK": Kind.SACK_PERMITTED, "nop": Kind.NOP, "eol": Kind.EOL}
 _OPTION_FORMS: Final = ("mss N, wscale N, sackOK, TS val N ecr N, sack A:B ..., nop, eol, uto N, FO [0xHEX], "
-                        "kind N [0xHEX], raw 0xHEX, ...")
+                        "kind N [0xHEX], raw 0xHEX, each with `?` if it may be absent, ...")
 _NAMED = {re.compile(rf"{name}\s+{_NUMBER}"): (kind, widths) for kind, (name, widths) in _SHAPES.items()}
 _TIMESTAMPS = re.compile(rf"TS\s+val\s+{_NUMBER}\s+ecr\s+{_NUMBER}")
 _SACK = re.compile(r"sack((?:\s+-?\d+:-?\d+)+)")
@@ -147,12 +149,15 @@ def _options(listed: str, text: str, column: int) -> tuple[tuple[OptionPattern, 
     more = False
     for item in listed.split(",") if listed.strip() else ():
         start = column + len(item) - len(item.lstrip())
+        word = item.strip()
         if more:
             _fail(text, start, "an option after `...`", "`...` stands last")
-        if item.strip() == "...":
+        if word == "...":
             more = True
+        elif word.endswith("?"):
+            patterns.append(replace(_option(word[:-1], text, start), optional=True))
         else:
-            patterns.append(_option(item.strip(), text, start))
+            patterns.append(_option(word, text, start))
         column += len(item) + 1
     return tuple(patterns), more
 

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""B-23: the states of closing, reached and recognised (RFC 9293, 3.3.2 and figure 5).
+
+Each is proven three ways: the target's own report of its state, what a probe draws on the wire that no other state
+would, and what the application is told.
+"""
+
+from __future__ import annotations
+
+from harness.authoring import (
+    ACK,
+    RST,
+    Segment,
+    after,
+    close_wait,
+    closing,
+    covers,
+    established,
+    fin_wait_2,
+    last_ack,
+    needs,
+    time_wait,
+)
+
+
+@needs("half_close")
+@covers("RFC9293-U-FIN-RETX", "SA-FINWAIT1-18", "SA-FINWAIT1-16", behaviour="B-23")
+def test_fin_wait_1(peer, listener, rto_of):
+    """FIN-WAIT-1: the FIN is still repeated, our data still taken, and our ACK of the FIN alone ends it."""
+    connection = established(peer, listener)
+    rto_s = rto_of(connection)
+    connection.shutdown()
+    peer.expect("F. 1:1(0) ack 1")
+    peer.expect_state("FIN-WAIT-1")
+    peer.expect("F. 1:1(0) ack 1", after(rto_s))
+    peer.send("P. 1:101(100) ack 1")
+    peer.expect(". 2:2(0) ack 101", rule="SA-FINWAIT1-18")
+    peer.expect_state("FIN-WAIT-1", rule="SA-FINWAIT1-18")
+    connection.expect_data(100)
+    connection.expect_no_data()
+    peer.send(". 101:101(0) ack 2")
+    peer.expect_silence(rule="SA-FINWAIT1-16")
+    peer.expect_state("FIN-WAIT-2", rule="SA-FINWAIT1-16")
+
+
+@needs("half_close")
+@covers("SA-FINWAIT2-16", "SA-FINWAIT2-20", behaviour="B-23")
+def test_fin_wait_2(peer, listener, rto_of):
+    """FIN-WAIT-2: the FIN is repeated no more, our data still taken, and our FIN acknowledged."""
+    connection = fin_wait_2(peer, listener, half=True)
+    peer.expect_silence(for_s=2 * rto_of(connection))
+    peer.expect_state("FIN-WAIT-2")
+    peer.send("P. 1:101(100) ack 2")
+    peer.expect(". 2:2(0) ack 101")
+    peer.expect_state("FIN-WAIT-2")
+    connection.expect_data(100)
+    connection.expect_no_data()
+    peer.send("F. 101:101(0) ack 2")
+    peer.expect(". 2:2(0) ack 102", rule="SA-FINWAIT2-20")
+    connection.expect_end(rule="SA-FINWAIT2-20")
+
+
+@covers("SA-CLOSEWAIT-17", "RFC9293-U-CLOSE-RXOPEN", behaviour="B-23")
+def test_close_wait(peer, listener):
+    """CLOSE-WAIT: our FIN is acknowledged again, the application has read the end and still sends."""
+    connection = close_wait(peer, listener)
+    connection.expect_end()
+    peer.send("F. 1:1(0) ack 1")
+    peer.expect(". 1:1(0) ack 2")
+    connection.send(100)
+    peer.expect("P. 1:101(100) ack 2", rule="RFC9293-U-CLOSE-RXOPEN")
+    peer.expect_state("CLOSE-WAIT")
+
+
+@needs("half_close")
+@covers("SA-CLOSING-18", "SA-CLOSING-16", "RFC9293-U-FIN-RETX", behaviour="B-23")
+def test_closing(peer, listener, rto_of):
+    """CLOSING: our FIN is acknowledged again while the target's is repeated, until our ACK brings TIME-WAIT."""
+    connection = established(peer, listener)
+    rto_s = rto_of(connection)
+    connection.shutdown()
+    fin = peer.expect("F. 1:1(0) ack 1")
+    peer.send("F. 1:1(0) ack 1")
+    peer.expect(". 2:2(0) ack 2")
+    peer.expect_state("CLOSING")
+    connection.expect_end()
+    peer.send("F. 1:1(0) ack 1")
+    peer.expect(". 2:2(0) ack 2")
+    peer.expect("F. 1:1(0) ack 2", after(rto_s, since=fin), rule="RFC9293-U-FIN-RETX")
+    peer.expect_state("CLOSING")
+    peer.send(". 2:2(0) ack 2")
+    peer.expect_silence(rule="SA-CLOSING-16")
+    peer.expect_state("TIME-WAIT", rule="SA-CLOSING-16")
+
+
+@needs("half_close")
+@covers("RFC9293-U-FIN-RETX", "SA-LASTACK-16", behaviour="B-23")
+def test_last_ack(peer, listener, rto_of):
+    """LAST-ACK: the FIN is repeated until our ACK ends the connection; then the same ACK meets no connection."""
+    connection = close_wait(peer, listener)
+    rto_s = rto_of(connection)
+    connection.shutdown()
+    peer.expect("F. 1:1(0) ack 2")
+    peer.expect_state("LAST-ACK")
+    connection.expect_end()
+    peer.expect("F. 1:1(0) ack 2", after(rto_s))
+    peer.send(". 2:2(0) ack 2")
+    peer.expect_state("CLOSED", rule="SA-LASTACK-16")
+    peer.send(". 2:2(0) ack 2")
+    peer.expect("R 2:2(0)", rule="SA-LASTACK-16")
+
+
+@covers("SA-TIMEWAIT-17", "SA-TIMEWAIT-14", behaviour="B-23")
+def test_time_wait(peer, listener, profile):
+    """TIME-WAIT: the target's FIN is repeated no more, ours is acknowledged again, an ACK of all draws nothing."""
+    time_wait(peer, listener)
+    peer.expect_silence(for_s=2 * profile.timer("rto_min_s"))
+    peer.send("F. 1:1(0) ack 2")
+    peer.expect(". 2:2(0) ack 2")
+    peer.send(". 2:2(0) ack 2")
+    peer.expect_silence(rule="SA-TIMEWAIT-14")
+    peer.expect_state("TIME-WAIT")
+
+
+@covers("SA-CLOSED-09", "SA-CLOSED-01", behaviour="B-23")
+def test_closed(peer, listener):
+    """CLOSED: nothing is left, so FIN and SYN are refused once nobody listens either."""
+    last_ack(peer, listener)
+    peer.send(". 2:2(0) ack 2")
+    peer.expect_silence()
+    peer.expect_state("CLOSED")
+    listener.close()
+    peer.send("F. 1:1(0) ack 2")
+    peer.expect("R 2:2(0)")
+    peer.send("S 2:2(0) win 65535 <mss 1460>")
+    peer.expect(Segment(flags=RST | ACK, seq=0, ack=peer.send_next), rule="SA-CLOSED-01")

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""B-14: the peer has crashed; nobody answers the target's data, until it gives the connection up (RFC 9293, 3.8.3)."""
+
+from __future__ import annotations
+
+from harness.authoring import after, covers, default_timers, established, fin_wait_1, needs, seconds_between, slow
+from harness.targets.schedule import doubled_s, first_gap_s, given_up_s, over_s, repetitions
+
+DATA = "P. 1:101(100) ack 1"
+FIN = "F. 1:1(0) ack 1"
+LEAST_R2_S = 100.0
+
+
+def repeated(peer, text, profile, *, orphan=False):
+    """Follow the back-off of the segment that has just come for as long as it is sure to go on.
+
+    Returns the last wait, and how many repetitions may yet follow.
+    """
+    sent = peer.last
+    again = peer.expect(text, after(*first_gap_s(profile)))
+    sure, possible = repetitions(profile, seconds_between(sent, again), orphan=orphan)
+    for _ in range(sure - 1):
+        gap = seconds_between(sent, again)
+        sent, again = again, peer.expect(text, after(*doubled_s(profile, gap)))
+    return seconds_between(sent, again), possible - sure
+
+
+@covers("RFC9293-MUST-20", "RFC9293-MUST-19", "RFC9293-U-RST-CLOSED-ACK", "SA-CLOSED-05", behaviour="B-14",
+        tc8="TCP_RETRANSMISSION_TO_04")
+def test_data_is_repeated_until_r2(peer, listener, profile):
+    """Data is repeated with doubled waits until R2; then the application is told, and the connection is gone."""
+    connection = established(peer, listener)
+    peer.count_repeats()
+    connection.send(100)
+    peer.expect(DATA)
+    gap, more = repeated(peer, DATA, profile)
+    connection.expect_pending_error("")
+    connection.expect_error("ETIMEDOUT", after(*given_up_s(profile, gap, more=more), since=peer.last))
+    peer.expect_silence(allow=[DATA] * more)
+    peer.expect_state("CLOSED")
+    peer.send(". 1:1(0) ack 101")
+    peer.expect("R 101:101(0)", rule="RFC9293-U-RST-CLOSED-ACK")
+
+
+@covers("RFC9293-MUST-20", behaviour="B-14")
+def test_answer_before_r2_saves_the_connection(peer, listener, profile):
+    """The last repetition before R2 is acknowledged: nobody is told of anything, and new data flows."""
+    connection = established(peer, listener)
+    peer.count_repeats()
+    connection.send(100)
+    peer.expect(DATA)
+    repeated(peer, DATA, profile)
+    peer.send(". 1:1(0) ack 101")
+    connection.expect_pending_error("")
+    connection.send(50)
+    peer.expect("P. 101:151(50) ack 1")
+    peer.send(". 1:1(0) ack 151")
+    peer.expect_state("ESTABLISHED")
+
+
+@needs("user_timeout")
+@covers("RFC9293-MUST-21", "RFC9293-U-UTIMEOUT", "RFC9293-U-RST-CLOSED-ACK", behaviour="B-14")
+def test_application_sets_r2(peer, listener, profile):
+    """The application asks for a second: the connection ends then, or at the next time-out, and not at R2."""
+    connection = established(peer, listener)
+    connection.set_option("TCP_USER_TIMEOUT", 1000)
+    peer.count_repeats()
+    connection.send(100)
+    sent = peer.expect(DATA)
+    latest = 1.0 + first_gap_s(profile)[0]
+    connection.expect_error("ETIMEDOUT", after(1.0, over_s(profile, latest), since=sent))
+    peer.expect_silence(allow=[DATA])
+    peer.expect_state("CLOSED")
+    peer.send(". 1:1(0) ack 101")
+    peer.expect("R 101:101(0)", rule="RFC9293-U-RST-CLOSED-ACK")
+
+
+@covers("RFC9293-MUST-20", "RFC9293-U-RST-CLOSED-ACK", "SA-CLOSED-05", behaviour="B-14")
+def test_closed_connection_is_given_up(peer, listener, profile):
+    """The application closes, and the FIN is never acknowledged: it is repeated for as long as the profile says."""
+    fin_wait_1(peer, listener)
+    peer.count_repeats()
+    gap, more = repeated(peer, FIN, profile, orphan=True)
+    peer.expect_state("FIN-WAIT-1")
+    peer.expect_silence(for_s=over_s(profile, given_up_s(profile, gap, more=more)[1]), allow=[FIN] * more)
+    peer.expect_state("CLOSED")
+    peer.send(". 1:1(0) ack 2")
+    peer.expect("R 2:2(0)", rule="RFC9293-U-RST-CLOSED-ACK")
+
+
+@covers("RFC9293-MUST-20", "RFC9293-U-RST-CLOSED-ACK", behaviour="B-14")
+def test_data_and_fin_are_given_up(peer, listener, profile):
+    """Data and FIN are both outstanding when the peer is gone: the data, which is the oldest, is what comes again."""
+    connection = established(peer, listener)
+    peer.count_repeats()
+    connection.send(100)
+    sent = peer.expect(DATA)
+    connection.close()
+    peer.expect("F. 101:101(0) ack 1")
+    again = peer.expect_one_of(["FP. 1:101(100) ack 1", DATA], after(*first_gap_s(profile), since=sent))
+
+
+@slow
+@default_timers("data_retries")
+@covers("RFC9293-SHLD-11", "RFC9293-MUST-20", behaviour="B-14")
+def test_r2_is_a_hundred_seconds_at_least(peer, listener):
+    """Nobody acknowledges for 100 s: the data has been repeated, and the connection is still there."""
+    connection = established(peer, listener)
+    connection.send(100)
+    peer.expect(DATA)
+    peer.expect(DATA, within_s=LEAST_R2_S)
+    peer.expect_silence(for_s=LEAST_R2_S, allow=[DATA])
+    peer.expect_state("ESTABLISHED")
+    connection.expect_no_data()

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""B-06: options at any place, of any kind, in any segment; unknown ones are skipped, malformed ones survived.
+
+RFC 9293, 3.1: MUST-4 to MUST-7 and MUST-64.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.authoring import ACK, FIN, RST, Option, Segment, covers, established, needs, seq, syn_sent
+
+UNKNOWN = {
+    "experiment": "kind 253 0x0a0b0c0d",
+    "no data": "kind 254",
+    "unassigned": "kind 99 0x01",
+    "long": "kind 200 0x" + "5a" * 28,
+    "two": "kind 77 0x0102,kind 78 0x03",
+}
+MALFORMED = {
+    "mss of length 0": (Option(2, b"\x02\xbc", 0),),
+    "mss of length 1": (Option(2, b"\x02\xbc", 1),),
+    "mss of length 2": (Option(2, b"", 2),),
+    "mss of length 3": (Option(2, b"\x02", 3),),
+    "mss of length 5": (Option(2, b"\x02\xbc\x00", 5),),
+    "mss beyond the header": (Option(2, b"\x02\xbc", 40),),
+    "mss cut off": (Option(1), Option(1), Option(1), Option(2)),
+    "scale of length 2": (Option(3, b"", 2),),
+    "scale of length 4": (Option(3, b"\x07\x07", 4),),
+    "sack permitted of length 3": (Option(4, b"\x00", 3),),
+    "time stamps of length 9": (Option(8, bytes(7), 9),),
+    "time stamps of length 11": (Option(8, bytes(9), 11),),
+    "time stamps beyond the header": (Option(8, bytes(6), 10),),
+    "sack of length 9": (Option(5, bytes(7), 9),),
+    "sack of length 2": (Option(5, b"", 2),),
+    "unknown of length 0": (Option(253, b"\x01\x02", 0),),
+    "unknown of length 1": (Option(253, b"\x01\x02", 1),),
+    "unknown beyond the header": (Option(253, b"\x01\x02", 255),),
+    "all octets 255": (Option(255, b"\xff" * 38, 255),),
+    "fast open of length 3": (Option(34, b"\x01", 3),),
+    "signature cut short": (Option(19, bytes(4), 6),),
+}
+
+
+def expect_clean_connection(case, listener):
+    """The listener serves a well-formed client: handshake, data both ways."""
+    peer = case.peer(target_port=listener.port)
+    peer.send("S 0:0(0) win 65535 <mss 700>")
+    peer.expect("S. 0:0(0) ack 1 <mss *>")
+    peer.send(". 1:1(0) ack 1")
+    connection = listener.accept(peer)
+    peer.send("P. 1:11(10) ack 1")
+    peer.expect(". 1:1(0) ack 11")
+    connection.expect_data(10)
+    connection.send(1400)
+    peer.expect(". 1:701(700) ack 11")
+    peer.expect("P. 701:1401(700) ack 11")
+
+
+def expect_carries_on(peer, connection, ours=1):
+    """The connection takes data at our number `ours` and sends some."""
+    peer.send(f"P. {ours}:{ours + 10}(10) ack 1")
+    peer.expect(f". 1:1(0) ack {ours + 10}")
+    connection.expect_data(10)
+    connection.send(10)
+    peer.expect(f"P. 1:11(10) ack {ours + 10}")
+
+
+# -- the basic ones ---------------------------------------------------------------------------------------------------
+
+
+@covers("RFC9293-MUST-4", behaviour="B-06", tc8="TCP_MSS_OPTIONS_02")
+def test_nop_and_end_of_options_are_taken(peer, listener):
+    """No-operations and the end mark around an MSS: it is read all the same."""
+    connection = established(peer, listener, offer="<nop,nop,mss 700,nop,eol>")
+    connection.send(1400)
+    peer.expect(". 1:701(700) ack 1")
+    peer.expect("P. 701:1401(700) ack 1")
+
+
+@covers("RFC9293-MUST-4", behaviour="B-06", tc8="TCP_MSS_OPTIONS_02")
+def test_nothing_is_read_behind_the_end(peer, listener):
+    """What stands behind the end mark is no option: no SACK is agreed upon there."""
+    peer.send("S 0:0(0) win 65535", options=(Option.of(2, b"\x02\xbc"), Option(0), Option.of(4), Option(1)))
+    peer.expect("S. 0:0(0) ack 1 <mss *>")
+
+
+@covers("RFC9293-MUST-4", behaviour="B-06")
+def test_header_full_of_nops_is_taken(peer, listener):
+    """Forty octets of nothing are no obstacle."""
+    peer.send("S 0:0(0) win 65535", options=(Option(1),) * 40)
+    peer.expect("S. 0:0(0) ack 1 <mss *>")
+
+
+@covers("RFC9293-MUST-64", behaviour="B-06")
+@needs("sack", "window_scaling", "timestamps")
+@pytest.mark.parametrize("offer", [
+    "wscale 7,mss 700,sackOK,TS val 1000 ecr 0", "sackOK,wscale 7,TS val 1000 ecr 0,mss 700",
+    "nop,TS val 1000 ecr 0,nop,mss 700,nop,sackOK,nop,wscale 7",
+    "nop,nop,nop,mss 700,wscale 7,sackOK,nop,nop,nop,TS val 1000 ecr 0",
+])
+def test_options_are_read_at_odd_places(peer, listener, offer):
+    """Packed without padding, in any order and at any alignment, all four take effect."""
+    connection = established(peer, listener, offer=f"<{offer}>",
+                             third=". 1:1(0) ack 1 win 500 <nop,TS val 1001 ecr 0,nop>")
+    peer.send("P. 101:111(10) ack 1 win 500 <TS val 1002 ecr 0>")
+    peer.expect(". 1:1(0) ack 1 <TS val * ecr *,sack 101:111>")
+    connection.send(1376)
+    peer.expect(". 1:689(688) ack 1 <TS val * ecr *,...>", seq=None, length=None, payload=None)
+
+
+@covers("RFC9293-MUST-64", "RFC9293-MUST-14", behaviour="B-06")
+@pytest.mark.parametrize("pad", [1, 2, 3, 5])
+def test_mss_is_read_at_an_odd_place(peer, listener, pad):
+    """One, two, three or five no-operations before the MSS: what is sent heeds it."""
+    connection = established(peer, listener, offer=f"<{'nop,' * pad}mss 700>")
+    connection.send(1400)
+    peer.expect(". 1:701(700) ack 1")
+    peer.expect("P. 701:1401(700) ack 1")
+
+
+# -- unknown ones -----------------------------------------------------------------------------------------------------
+
+
+@covers("RFC9293-MUST-6", behaviour="B-06", tc8="TCP_MSS_OPTIONS_03")
+@pytest.mark.parametrize("which", UNKNOWN)
+def test_unknown_option_in_a_syn_is_skipped(peer, listener, which):
+    """An option that nobody knows is stepped over by its length: the MSS behind it holds."""
+    connection = established(peer, listener, offer=f"<{UNKNOWN[which]},mss 700>")
+    connection.send(1400)
+    peer.expect(". 1:701(700) ack 1")
+    peer.expect("P. 701:1401(700) ack 1")
+
+
+@covers("RFC9293-MUST-6", behaviour="B-06")
+@needs("active_open")
+@pytest.mark.parametrize("which", UNKNOWN)
+def test_unknown_option_in_a_syn_ack_is_skipped(peer, upper, which):
+    """The same for an active opener and our SYN,ACK."""
+    connection, connecting = syn_sent(peer, upper)
+    peer.send(f"S. 0:0(0) ack 1 win 65535 <{UNKNOWN[which]},mss 700>")
+    peer.expect(". 1:1(0) ack 1")
+    connecting.expect("done")
+    connection.send(1400)
+    peer.expect(". 1:701(700) ack 1")
+    peer.expect("P. 701:1401(700) ack 1")
+
+
+@covers("RFC9293-MUST-5", "RFC9293-MUST-6", behaviour="B-06")
+@pytest.mark.parametrize("option", ["nop,nop,nop,nop", "eol", *UNKNOWN.values()])
+def test_options_are_taken_in_every_segment(peer, listener, option):
+    """Third segment, data, acknowledgement and FIN do with an option what they do without."""
+    peer.send(f"S 0:0(0) win 65535 <mss 1460,{option}>")
+    peer.expect("S. 0:0(0) ack 1 <mss *>")
+    peer.send(f". 1:1(0) ack 1 <{option}>")
+    connection = listener.accept(peer)
+    peer.send(f"P. 1:11(10) ack 1 <{option}>")
+    peer.expect(". 1:1(0) ack 11")
+    connection.expect_data(10)
+    connection.send(10)
+    peer.expect("P. 1:11(10) ack 11")
+    peer.send(f". 11:11(0) ack 11 <{option}>")
+    peer.send(f"F. 11:11(0) ack 11 <{option}>")
+    peer.expect(". 11:11(0) ack 12")
+    connection.expect_end()
+    connection.close()
+    peer.expect("F. 11:11(0) ack 12")
+    peer.send(f". 12:12(0) ack 12 <{option}>")
+    peer.expect_silence()
+    peer.expect_state("CLOSED")
+
+
+@covers("RFC9293-MUST-5", "RFC9293-U-RST-EXACT", behaviour="B-06")
+@pytest.mark.parametrize("option", ["nop,nop", *UNKNOWN.values()])
+def test_options_are_taken_in_a_reset(case, peer, listener, option):
+    """A reset with an option ends the connection as one without does, and the application is told."""
+    connection = established(peer, listener)
+    peer.send(f"R 1:1(0) <{option}>")
+    connection.expect_error("ECONNRESET")
+    peer.send(". 1:1(0) ack 1")
+    peer.expect("R 1:1(0)")
+
+
+@covers("RFC9293-MUST-5", "RFC9293-U-RST-CLOSED-NOACK", behaviour="B-06")
+def test_options_do_not_hinder_a_refusal(peer):
+    """A closed port refuses a SYN with unknown options, and repeats none of them."""
+    peer.send(f"S 0:0(0) win 65535 <{UNKNOWN['experiment']},mss 1460>")
+    peer.expect("R. 0:0(0) ack 1")
+
+
+# -- malformed ones ---------------------------------------------------------------------------------------------------
+
+
+@covers("RFC9293-MUST-7", behaviour="B-06", tc8="TCP_MSS_OPTIONS_01")
+@pytest.mark.parametrize("which", MALFORMED)
+def test_malformed_option_in_a_syn_is_survived(case, peer, listener, which):
+    """A SYN whose option length lies may be answered, refused or dropped; the next, clean one connects."""
+    peer.send("S 0:0(0) win 65535", options=MALFORMED[which])
+    peer.expect_silence(allow=["S. 0:0(0) ack 1 <mss *,...>", "R. 0:0(0) ack 1"])
+    expect_clean_connection(case, listener)
+
+
+@covers("RFC9293-MUST-7", behaviour="B-06", tc8="TCP_MSS_OPTIONS_05")
+@needs("active_open")
+@pytest.mark.parametrize("which", MALFORMED)
+def test_malformed_option_in_a_syn_ack_is_survived(case, peer, upper, listener, which):
+    """The same for an active opener: it goes on, refuses or waits, and the target lives."""
+    syn_sent(peer, upper)
+    peer.send("S. 0:0(0) ack 1 win 65535", options=MALFORMED[which])
+    peer.expect_silence(allow=[". 1:1(0) ack 1", "R 1:1(0)", "R. 1:1(0) ack 1"])
+    expect_clean_connection(case, listener)
+
+
+@covers("RFC9293-MUST-7", behaviour="B-06")
+@pytest.mark.parametrize("which", MALFORMED)
+def test_malformed_option_in_data_is_survived(case, peer, listener, which):
+    """Data with a lying option length is taken or dropped; the connection itself goes on, and so does the listener."""
+    connection = established(peer, listener)
+    peer.send("P. 1:11(10) ack 1", options=MALFORMED[which])
+    peer.expect_silence(allow=[". 1:1(0) ack 11", ". 1:1(0) ack 1"])
+    peer.send("P. 1:21(20) ack 1")
+    peer.expect(". 1:1(0) ack 21")
+    connection.expect_data(20)
+    connection.send(10)
+    peer.expect("P. 1:11(10) ack 21")
+    expect_clean_connection(case, listener)
+
+
+@covers("RFC9293-MUST-7", behaviour="B-06")
+@pytest.mark.parametrize("flags", [ACK, FIN | ACK, RST], ids=["ack", "fin", "reset"])
+@pytest.mark.parametrize("which", ["mss of length 0", "unknown of length 1", "unknown beyond the header"])
+def test_malformed_option_in_other_segments_is_survived(case, peer, listener, which, flags):
+    """Acknowledgement, FIN and reset with a lying option length do their work or are dropped; the target lives."""
+    established(peer, listener)
+    peer.send(Segment(flags=flags, ack=peer.receive_next if flags & ACK else None), options=MALFORMED[which])
+    peer.expect_silence(allow=[". 1:1(0) ack 2", ". 1:1(0) ack 1"])
+    expect_clean_connection(case, listener)
+
+
+@covers("RFC9293-MUST-7", "RFC9293-MUST-15", behaviour="B-06", tc8="TCP_MSS_OPTIONS_01")
+@pytest.mark.parametrize("which", ["mss of length 0", "mss of length 3", "mss of length 5", "mss beyond the header"])
+def test_malformed_mss_is_no_mss(case, peer, listener, family, which):
+    """If the target goes on in spite of a broken MSS option, what it sends keeps to the default."""
+    peer.send("S 0:0(0) win 65535", options=MALFORMED[which])
+    answer = peer.expect_one_of(["S. 0:0(0) ack 1 <mss *>", "R. 0:0(0) ack 1"])
+    if answer.has(RST):
+        return
+    peer.send(". 1:1(0) ack 1")
+    connection = listener.accept(peer)
+    size = 1220 if family == "ipv6" else 536
+    connection.send(2 * size)
+    peer.expect(f". 1:{1 + size}({size}) ack 1", rule="RFC9293-MUST-15")
+    peer.expect(f". {1 + size}:{1 + 2 * size}({size}) ack 1", rule="RFC9293-MUST-15")

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""B-06: the window scale is agreed on in the SYNs, holds for life, and never for a SYN's own window (RFC 7323, 2)."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.authoring import Kind, after, connected, covers, established, needs, seq, syn_sent
+
+OFFER = "<mss 1000,nop,wscale {shift}>"
+
+
+def agreed(peer, listener, shift, window):
+    """ESTABLISHED with our scale in force and this window field in our third segment."""
+    return established(peer, listener, offer=OFFER.format(shift=shift), third=f". 1:1(0) ack 1 win {window}")
+
+
+def expect_thousands(peer, first, count, ack=1):
+    """So many segments of 1000 octets, and then nothing."""
+    for index in range(count):
+        start = first + 1000 * index
+        peer.expect(f". {start}:{start + 1000}(1000) ack {ack}")
+    peer.expect_silence()
+
+
+# -- agreement --------------------------------------------------------------------------------------------------------
+
+
+@covers("RFC7323-WS-5", "RFC7323-WS-10", behaviour="B-06")
+@needs("window_scaling")
+@pytest.mark.parametrize("shift", [0, 1, 7, 14])
+def test_offer_is_answered(case, peer, listener, shift):
+    """A SYN with Window Scale draws a SYN,ACK with one, whose shift is at most 14."""
+    peer.send(f"S 0:0(0) win 65535 <mss 1460,nop,wscale {shift}>")
+    answer = peer.expect("S. 0:0(0) ack 1 <mss *,wscale *>")
+    if answer.option(Kind.WINDOW_SCALE).value > 14:
+        raise case.mismatch(expected="a shift of at most 14", got=f"{answer.option(Kind.WINDOW_SCALE).value}",
+                            rule="RFC7323-WS-10", fields=("options",))
+
+
+@covers("RFC7323-WS-4", behaviour="B-06")
+def test_no_offer_is_not_answered(case, peer, listener):
+    """A SYN without Window Scale draws a SYN,ACK without it, though it offers all the rest."""
+    peer.send("S 0:0(0) win 65535 <mss 1460,sackOK,TS val 1000 ecr 0,nop,nop>")
+    answer = peer.expect("S. 0:0(0) ack 1 <mss *,...>")
+    if answer.option(Kind.WINDOW_SCALE) is not None:
+        raise case.mismatch(expected="no Window Scale", got="Window Scale", fields=("options",))
+
+
+@covers("RFC7323-WS-2", behaviour="B-06")
+@needs("window_scaling")
+def test_scale_is_answered_with_a_small_buffer_too(case, upper):
+    """A receiver that needs no scale itself still answers, with a shift of its own, so that the peer may scale."""
+    listener = upper.listen(options={"SO_RCVBUF": 8192})
+    peer = case.peer(target_port=listener.port)
+    peer.send("S 0:0(0) win 65535 <mss 1460,nop,wscale 7>")
+    peer.expect("S. 0:0(0) ack 1 <mss *,wscale *>")
+
+
+@covers("RFC7323-WS-2", "RFC7323-WS-10", behaviour="B-06")
+@needs("active_open", "window_scaling")
+def test_syn_offers_it(case, peer, upper):
+    """The SYN of an active opener that has scaling offers it, with a shift of at most 14."""
+    upper.connect(peer)
+    syn = peer.expect("S 0:0(0) <mss *,wscale *,...>")
+    if syn.option(Kind.WINDOW_SCALE).value > 14:
+        raise case.mismatch(expected="a shift of at most 14", got=f"{syn.option(Kind.WINDOW_SCALE).value}",
+                            rule="RFC7323-WS-10", fields=("options",))
+
+
+# -- what we announce -------------------------------------------------------------------------------------------------
+
+
+@covers("RFC7323-WS-8", behaviour="B-06")
+@needs("window_scaling")
+@pytest.mark.parametrize("shift, window", [(0, 2000), (1, 1000), (3, 250), (4, 125)])
+def test_our_windows_are_shifted(peer, listener, shift, window):
+    """After the SYN our window field counts 2**shift octets: the target sends exactly the 2000 that it stands for."""
+    connection = agreed(peer, listener, shift, window)
+    connection.send(5000)
+    expect_thousands(peer, 1, 2)
+    peer.send(f". 1:1(0) ack 2001 win {window}")
+    expect_thousands(peer, 2001, 2)
+
+
+@covers("RFC7323-WS-3", behaviour="B-06")
+@needs("window_scaling")
+def test_without_our_offer_nothing_is_shifted(peer, listener):
+    """A SYN without the option: window fields of 2000 and 3000 are octets."""
+    connection = established(peer, listener, offer="<mss 1000>", third=". 1:1(0) ack 1 win 2000")
+    connection.send(9000)
+    expect_thousands(peer, 1, 2)
+    peer.send(". 1:1(0) ack 2001 win 3000")
+    expect_thousands(peer, 2001, 3)
+
+
+@covers("RFC7323-WS-3", behaviour="B-06")
+@needs("active_open", "window_scaling")
+def test_unanswered_offer_of_an_active_opener_is_void(peer, upper):
+    """The target offered a scale and our SYN,ACK has none: neither its windows nor ours are shifted."""
+    connection = connected(peer, upper, offer="<mss 1000>")
+    peer.send("P. 1:11(10) ack 1 win 2000")
+    peer.expect(". 1:1(0) ack 11")
+    connection.expect_data(10)
+    connection.send(5000)
+    expect_thousands(peer, 1, 2, ack=11)
+
+
+@covers("RFC7323-WS-7", "RFC7323-WS-8", behaviour="B-06")
+@needs("active_open", "window_scaling")
+@pytest.mark.parametrize("shift", [1, 7, 14])
+def test_window_of_our_syn_ack_is_not_shifted(peer, upper, shift):
+    """The window of a SYN,ACK with Window Scale is octets: 2000 of them go out; the next window field is scaled."""
+    connection, connecting = syn_sent(peer, upper)
+    peer.send(f"S. 0:0(0) ack 1 win 2000 {OFFER.format(shift=shift)}")
+    peer.expect(". 1:1(0) ack 1")
+    connecting.expect("done")
+    connection.send(5000)
+    expect_thousands(peer, 1, 2)
+    peer.send(f". 1:1(0) ack 2001 win {-(-3000 >> shift)}", )
+    peer.expect(". 2001:3001(1000) ack 1", rule="RFC7323-WS-8")
+    peer.expect(". 3001:4001(1000) ack 1", rule="RFC7323-WS-8")
+    peer.expect(". 4001:5001(1000) ack 1", rule="RFC7323-WS-8")
+
+
+@covers("RFC7323-WS-11", behaviour="B-06")
+@needs("window_scaling")
+@pytest.mark.parametrize("shift", [14, 15, 255])
+def test_shift_above_14_counts_as_14(peer, listener, shift):
+    """With a shift of 15 or 255 a window field of 1 is 16384 octets, as with 14."""
+    connection = established(peer, listener, offer=f"<mss 1024,nop,wscale {shift}>", third=". 1:1(0) ack 1 win 1000")
+    for index in range(32):
+        # Each acknowledged segment opens the congestion window, so that in the end only ours holds the target back.
+        connection.send(1024)
+        end = 1 + 1024 * (index + 1)
+        peer.expect(f". {end - 1024}:{end}(1024) ack 1")
+        peer.send(f". 1:1(0) ack {end} win {1 if index == 31 else 1000}")
+    connection.send(32 * 1024)
+    for index in range(16):
+        start = 1 + 1024 * (32 + index)
+        peer.expect(f". {start}:{start + 1024}(1024) ack 1")
+    peer.expect_silence()
+
+
+@covers("RFC7323-WS-6", behaviour="B-06")
+@needs("window_scaling")
+def test_scale_is_fixed_for_life(peer, listener):
+    """Window Scale in a later segment changes nothing: the shift of the SYN goes on to hold."""
+    connection = agreed(peer, listener, 4, 125)
+    peer.send("P. 1:11(10) ack 1 win 125 <nop,wscale 6>")
+    peer.expect(". 1:1(0) ack 11")
+    connection.expect_data(10)
+    connection.send(5000)
+    expect_thousands(peer, 1, 2, ack=11)
+    peer.send(". 11:11(0) ack 2001 win 125 <nop,wscale 0>")
+    expect_thousands(peer, 2001, 2, ack=11)
+
+
+@covers("RFC7323-WS-6", behaviour="B-06")
+@needs("window_scaling")
+def test_scale_is_not_introduced_later(peer, listener):
+    """A connection opened without scale does not get one from a later segment."""
+    connection = established(peer, listener, offer="<mss 1000>", third=". 1:1(0) ack 1 win 2000 <nop,wscale 7>")
+    connection.send(5000)
+    expect_thousands(peer, 1, 2)
+
+
+# -- what the target announces ----------------------------------------------------------------------------------------
+
+
+@covers("RFC7323-WS-7", behaviour="B-06")
+@needs("window_scaling", "sack")
+def test_window_of_the_targets_syn_ack_is_not_shifted(peer, listener):
+    """The SYN,ACK's window is octets: the last of them is taken, the one behind it is not."""
+    peer.send("S 0:0(0) win 65535 <mss 1000,sackOK,nop,wscale 7>")
+    synack = peer.expect("S. 0:0(0) ack 1 <mss *,sackOK,wscale *>")
+    peer.send(". 1:1(0) ack 1")
+    listener.accept(peer)
+    edge = 1 + synack.window
+    peer.send(f". {edge}:{edge + 1}(1) ack 1")
+    peer.expect(". 1:1(0) ack 1")
+    peer.send(f". {edge - 1}:{edge}(1) ack 1")
+    peer.expect(f". 1:1(0) ack 1 <sack {edge - 1}:{edge}>")
+
+
+@covers("RFC7323-WS-9", "RFC9293-SHLD-14", behaviour="B-06")
+@needs("window_scaling")
+def test_windows_of_the_target_are_shifted_by_its_own_scale(case, peer, listener):
+    """What the target announces, times 2**its shift, goes on from the SYN,ACK's window while nobody reads."""
+    peer.send(f"S 0:0(0) win 65535 {OFFER.format(shift=2)}")
+    synack = peer.expect("S. 0:0(0) ack 1 <mss *,wscale *>")
+    shift = synack.option(Kind.WINDOW_SCALE).value
+    peer.send(". 1:1(0) ack 1")
+    listener.accept(peer)
+    for index in range(4):
+        start, end = 1 + 1000 * index, 1001 + 1000 * index
+        peer.send(f"P. {start}:{end}(1000) ack 1")
+        answer = peer.expect(f". 1:1(0) ack {end}")
+        edge = end + (answer.window << shift)
+        if edge <= synack.window - (1 << shift) or edge > 1 + synack.window + 2 * end + (1 << shift):
+            raise case.mismatch(expected=f"a right edge near {1 + synack.window}", got=f"{edge}", fields=("window",))
+
+
+@covers("RFC7323-WS-3", behaviour="B-06")
+@needs("window_scaling")
+def test_windows_of_the_target_are_not_shifted_without_agreement(case, peer, listener):
+    """Without scale the target's window field is octets: it goes on from the SYN,ACK's window."""
+    peer.send("S 0:0(0) win 65535 <mss 1000>")
+    synack = peer.expect("S. 0:0(0) ack 1 <mss *>")
+    peer.send(". 1:1(0) ack 1")
+    listener.accept(peer)
+    peer.send("P. 1:1001(1000) ack 1")
+    answer = peer.expect(". 1:1(0) ack 1001")
+    if answer.window < synack.window - 1000:
+        raise case.mismatch(expected=f"a window of at least {synack.window - 1000}", got=f"{answer.window}",
+                            fields=("window",))
