@@ -13,11 +13,11 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from .wire import ip, seq
 from .wire.capture import write_capture
-from .wire.clock import SECOND, Outcome
+from .wire.clock import SECOND, Clock
 from .wire.codec import decode, encode
 from .wire.errors import UsageError
 from .wire.frame import Frame
@@ -25,6 +25,9 @@ from .wire.icmp import decode_icmp
 from .wire.link import Link
 from .wire.neighbour import Neighbour
 from .wire.segment import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG, Flow, Kind, Option, Segment
+
+if TYPE_CHECKING:
+    from .upper.base import Call, UpperTester
 
 OPENED: Final = 0
 REFUSED: Final = 1
@@ -59,24 +62,16 @@ class Options:
     capture: str = "reports/connect.pcapng"
 
 
-class Waiting(Protocol):
-    """The clock of the way to the other end."""
-
-    epoch_ns: int
-
-    def now(self) -> int:
-        """The present instant in nanoseconds."""
-
-    def wait(self, until: int) -> Frame | Outcome | None:
-        """The next frame, or None at `until`."""
-
-
 @dataclass(kw_only=True)
 class Way:
-    """How the other end is reached. `serve` lets the application there, if it is ours, do its part."""
+    """How the other end is reached. `serve` lets the application there, if it is ours, do its part.
+
+    `epoch_ns` is the instant 0 of the clock, in nanoseconds since 1970.
+    """
 
     link: Link
-    clock: Waiting
+    clock: Clock
+    epoch_ns: int
     neighbour: Neighbour
     flow: Flow
     close: Callable[[], None]
@@ -114,7 +109,8 @@ def _octets(text: str) -> bytes:
     try:
         return text.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("utf-8", "surrogateescape")
     except UnicodeDecodeError as error:
-        raise UsageError(f"--send {text!r}: {error.reason}; allowed: text with \\r, \\n, \\t, \\\\ and \\xHH") from None
+        raise UsageError(f"--send {text!r}: {error.reason}; allowed: text with "
+                         r"\r, \n, \t, \\ and \xHH") from None
 
 
 def _writable(capture: Path) -> None:
@@ -140,7 +136,8 @@ def _lab(options: Options) -> Way:
                          "--interface and --source")
     target = make_target("linux")
     local, remote = (ipaddress.ip_address(ends[family]).packed for ends in (PHANTOM, TARGET))
-    way = Way(link=target.link, clock=target.clock, neighbour=phantom_neighbour(), close=target.close,  # type: ignore[arg-type]
+    way = Way(link=target.link, clock=target.clock, epoch_ns=getattr(target.clock, "epoch_ns", 0),
+              neighbour=phantom_neighbour(), close=target.close,
               flow=Flow(local=local, local_port=local_port(), target=remote, target_port=options.port))
     if options.listen:
         way.serve = Echo(target.upper, remote, options.port).serve
@@ -162,28 +159,26 @@ def local_port() -> int:
 class Echo:
     """The application at the lab's end: it sends back what it is sent, and closes when we do."""
 
-    def __init__(self, upper: object, address: bytes, port: int) -> None:
-        from .upper.base import UpperTester
-
-        assert isinstance(upper, object)
-        self._upper: UpperTester = upper  # type: ignore[assignment]
-        self._call = self._upper.accept(self._upper.listen(address, port, backlog=1, options={}))
+    def __init__(self, upper: UpperTester, address: bytes, port: int) -> None:
+        self._upper = upper
+        self._listener = upper.listen(address, port, backlog=1, options={})
         self._handle: object = None
+        self._call: Call | None = upper.accept(self._listener)
 
     def serve(self) -> None:
         """Do what can be done by now."""
         while self._call is not None and (outcome := self._call.poll()) is not None:
+            self._call = None
             if outcome.error:
-                self._call = None  # type: ignore[assignment]
-            elif self._handle is None:
+                return
+            if self._handle is None:
                 self._handle = outcome.value
-                self._call = self._upper.recv(self._handle, 65536)
             elif outcome.value:
                 self._upper.send(self._handle, outcome.value)
-                self._call = self._upper.recv(self._handle, 65536)
             else:
                 self._upper.close(self._handle)
-                self._call = None  # type: ignore[assignment]
+                return
+            self._call = self._upper.recv(self._handle, 65536)
 
 
 # -- our end of the connection ----------------------------------------------------------------------------------------
@@ -314,8 +309,9 @@ class Client:
             self._follow(segment)
 
     def _follow(self, segment: Segment) -> None:
-        if segment.has(ACK) and seq.le(self.acknowledged, segment.ack or 0) and seq.le(segment.ack or 0, self.send_next):
-            self.acknowledged = segment.ack or 0
+        ack = segment.ack or 0
+        if segment.has(ACK) and seq.le(self.acknowledged, ack) and seq.le(ack, self.send_next):
+            self.acknowledged = ack
         if not segment.length:
             return
         if segment.seq == self.receive_next:
@@ -329,7 +325,7 @@ class Client:
         self._view.add(self._way.link.sent())
         self._view.flush()
         trace = sorted(self._view.frames, key=lambda entry: entry[0].stamp_ns)
-        write_capture(self._options.capture, trace, epoch_ns=self._way.clock.epoch_ns, interface_name="injector",
+        write_capture(self._options.capture, trace, epoch_ns=self._way.epoch_ns, interface_name="injector",
                       comment=f"tcpqual connect {self._options.host} {self._options.port}")
         self._view.remark(f"capture: {self._options.capture}")
 

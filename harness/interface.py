@@ -35,6 +35,8 @@ _NO_MAC: Final = bytes(6)
 _SOL_PACKET: Final = 263
 _PACKET_ADD_MEMBERSHIP: Final = 1
 _MULTICAST: Final = 2
+_LOCAL: Final = 2
+"""RTN_LOCAL: a route to this machine itself."""
 
 
 def open_way(options: Options) -> Way:
@@ -71,7 +73,7 @@ def open_way(options: Options) -> Way:
         close()
         raise
     flow = Flow(local=source.packed, local_port=local_port(), target=host.packed, target_port=options.port)
-    return Way(link=link, clock=clock, neighbour=neighbour, flow=flow, close=close)
+    return Way(link=link, clock=clock, epoch_ns=clock.epoch_ns, neighbour=neighbour, flow=flow, close=close)
 
 
 def _index(interface: str) -> int:
@@ -145,6 +147,8 @@ def _next_hop(route: Any, host: Address, index: int, interface: str) -> Address:
         reason = "no route" if error.code in (errno.ENETUNREACH, errno.EHOSTUNREACH) else str(error)
         raise UsageError(f"HOST {host}: {reason} by {interface}; ip route get {host} oif {interface} says more") from None
     attributes = _attributes(found[0])
+    if found[0]["type"] == _LOCAL:
+        raise UsageError(f"HOST {host}: is this machine; without --interface the lab's own target can be reached")
     if "RTA_VIA" in attributes:
         return ipaddress.ip_address(attributes["RTA_VIA"]["addr"])
     return ipaddress.ip_address(attributes.get("RTA_GATEWAY", str(host)))

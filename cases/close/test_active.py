@@ -196,14 +196,45 @@ def test_fin_outside_the_window_in_fin_wait_1(peer, listener):
     peer.expect_state("FIN-WAIT-1")
 
 
-@needs("half_close")
+@pytest.mark.parametrize("close", ["close", pytest.param("shutdown", marks=needs("half_close"))])
 @covers("SA-FINWAIT2-23", behaviour="B-18", tc8="TCP_FLAGS_INVALID_10")
-def test_fin_outside_the_window_in_fin_wait_2(peer, listener):
+def test_fin_outside_the_window_in_fin_wait_2(peer, listener, close):
     """A FIN beyond the window draws an empty ACK and closes nothing."""
-    fin_wait_2(peer, listener, half=True)
+    fin_wait_2(peer, listener, half=close == "shutdown")
     peer.send("F. 70000:70000(0) ack 2")
     peer.expect(". 2:2(0) ack 1")
     peer.expect_state("FIN-WAIT-2")
+
+
+@pytest.mark.parametrize("close", ["close", pytest.param("shutdown", marks=needs("half_close"))])
+@pytest.mark.parametrize(("row", "segment"), [
+    ("SA-FINWAIT2-01", "S 1000:1000(0) win 65535 <mss 1460>"),
+    ("SA-FINWAIT2-03", "S. 1000:1000(0) ack 2 win 65535 <mss 1460>"),
+    ("SA-FINWAIT2-07", "R 1000:1000(0)"),
+    ("SA-FINWAIT2-11", ". 1:1(0) ack 3"),
+], ids=["syn", "syn-ack", "rst", "future-ack"])
+@covers("SA-FINWAIT2-01", "SA-FINWAIT2-03", "SA-FINWAIT2-07", "SA-FINWAIT2-11", behaviour="B-18",
+        tc8="TCP_UNACCEPTABLE_10")
+def test_challenge_in_fin_wait_2(peer, listener, close, row, segment):
+    """A doubtful SYN, reset or ACK draws a challenge ACK, and FIN-WAIT-2 goes on, whether or not a socket is left."""
+    fin_wait_2(peer, listener, half=close == "shutdown")
+    peer.send(segment)
+    peer.expect(". 2:2(0) ack 1", rule=row)
+    peer.expect_state("FIN-WAIT-2", rule=row)
+
+
+@pytest.mark.parametrize("close", ["close", pytest.param("shutdown", marks=needs("half_close"))])
+@pytest.mark.parametrize(("row", "segment"), [
+    ("SA-FINWAIT2-08", "R -100:-100(0)"),
+    ("SA-FINWAIT2-09", "R 70000:70000(0)"),
+], ids=["below", "above"])
+@covers("SA-FINWAIT2-08", "SA-FINWAIT2-09", "RFC9293-U-RST-OOW", behaviour="B-18", tc8="TCP_FLAGS_INVALID_15")
+def test_reset_outside_the_window_in_fin_wait_2(peer, listener, close, row, segment):
+    """A reset outside the window is ignored."""
+    fin_wait_2(peer, listener, half=close == "shutdown")
+    peer.send(segment)
+    peer.expect_silence(rule=row)
+    peer.expect_state("FIN-WAIT-2", rule=row)
 
 
 @pytest.mark.parametrize("ack", [1, 2], ids=["fin-not-acknowledged", "fin-acknowledged"])

@@ -13,7 +13,6 @@ from harness.authoring import (
     Segment,
     after,
     close_wait,
-    closing,
     covers,
     established,
     fin_wait_2,

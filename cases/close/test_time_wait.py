@@ -28,19 +28,14 @@ def time_wait_with_stamps(peer, listener):
         peer.expect_state("TIME-WAIT")
 
 
-def incarnation(peer, ahead):
-    """The same four-tuple again, with an initial number that far ahead of what we sent before."""
-    peer.case.forget(peer)
-    return peer.case.peer(local_port=peer.flow.local_port, target_port=peer.flow.target_port,
-                          iss=seq.add(peer.send_next, ahead))
-
-
-def expect_reopened(new, old, answer, rule=None):
-    """The new connection is half open, and its initial number lies beyond all that the old one used."""
-    new.expect_state("SYN-RECEIVED", rule=rule)
-    if not seq.lt(old.receive_next, answer.seq):
-        raise new.case.mismatch(expected="an initial sequence number larger than those used before", rule=rule,
-                                got=f"one that is {seq.diff(old.receive_next, answer.seq)} less", fields=("seq",))
+def expect_reopened(peer, number, options="<...>", rule=None):
+    """Our SYN with that number opens anew, and the target's initial number lies beyond all that it used before."""
+    used = peer.receive_next
+    answer = peer.expect(f"S. 0:0(0) ack {number + 1} {options}", seq=None)
+    if not seq.lt(used, answer.seq):
+        raise peer.case.mismatch(expected="an initial sequence number larger than all before", rule=rule,
+                                 got=f"one that is {seq.diff(used, answer.seq)} less", fields=("seq",))
+    peer.expect_state("SYN-RECEIVED", rule=rule)
 
 
 # -- how long it lasts ------------------------------------------------------------------------------------------------
@@ -98,7 +93,7 @@ def test_time_wait_lasts_twice_the_segment_lifetime(peer, listener, case):
 
 @covers("SA-TIMEWAIT-17", "RFC9293-MUST-13", behaviour="B-22")
 def test_repeated_fin_is_acknowledged_again(peer, listener):
-    """Our ACK of the FIN's ACK does not exist: if that was lost our FIN comes again, and draws it each time."""
+    """If the last ACK is lost our FIN comes again, and draws it again each time."""
     time_wait(peer, listener)
     for _ in range(2):
         peer.send("F. 1:1(0) ack 2")
@@ -228,29 +223,28 @@ def test_reset_outside_the_window(peer, listener, segment):
 def test_newer_syn(peer, listener, profile):
     """A SYN beyond the old numbers opens anew, above the old initial number, if the profile says so; else an ACK."""
     time_wait(peer, listener)
-    if not profile.feature("time_wait_reopen"):
-        peer.send("S 100000:100000(0) win 65535 <mss 1460>")
+    peer.send("S 100000:100000(0) win 65535 <mss 1460>")
+    if profile.feature("time_wait_reopen"):
+        expect_reopened(peer, 100_000)
+    else:
         peer.expect(". 2:2(0) ack 2")
         peer.expect_state("TIME-WAIT")
-        return
-    new = incarnation(peer, 100_000)
-    new.send("S 0:0(0) win 65535 <mss 1460>")
-    answer = new.expect("S. 0:0(0) ack 1 <...>")
-    expect_reopened(new, peer, answer)
 
 
 @needs("time_wait_reopen")
 @covers("RFC1337-DATA", behaviour="B-22")
-def test_old_duplicates_do_not_enter_the_new_connection(peer, listener):
-    """The new connection takes its own octets alone; old data, FIN and reset of the old one only draw an ACK or none."""
+def test_old_duplicates_do_not_enter_the_new_connection(peer, listener, case):
+    """The new connection on the four-tuple takes its own octets alone: the old one's draw an ACK, its reset nothing."""
     time_wait(peer, listener)
-    new = incarnation(peer, 100_000)
+    case.forget(peer)
+    new = case.peer(local_port=peer.flow.local_port, target_port=peer.flow.target_port,
+                    iss=seq.add(peer.iss, 100_000))
     connection = established(new, listener)
-    new.send("P. -100000:-99900(100) ack 1")
+    new.send("P. -99999:-99899(100) ack 1")
     new.expect(". 1:1(0) ack 1")
-    new.send("F. -100001:-100001(0) ack 1")
+    new.send("F. -99999:-99999(0) ack 1")
     new.expect(". 1:1(0) ack 1")
-    new.send("R -100000:-100000(0)")
+    new.send("R -99998:-99998(0)")
     new.expect_silence()
     connection.expect_no_data()
     new.expect_state("ESTABLISHED")
@@ -264,13 +258,12 @@ def test_old_duplicates_do_not_enter_the_new_connection(peer, listener):
 def test_reopening_taken_back(peer, listener):
     """The SYN that reopened turns out to be old, since we reset its answer: TIME-WAIT goes on."""
     time_wait(peer, listener)
-    new = incarnation(peer, 100_000)
-    with new.case.preamble():
-        new.send("S 0:0(0) win 65535 <mss 1460>")
-        new.expect("S. 0:0(0) ack 1 <...>")
-    new.send("R 1:1(0)")
-    new.expect_silence()
-    new.expect_state("TIME-WAIT")
+    with peer.case.preamble():
+        peer.send("S 100000:100000(0) win 65535 <mss 1460>")
+        expect_reopened(peer, 100_000)
+    peer.send("R 100001:100001(0)")
+    peer.expect_silence()
+    peer.expect_state("TIME-WAIT")
 
 
 @covers("SA-TIMEWAIT-01", behaviour="B-22")
@@ -290,6 +283,8 @@ def test_older_syn_opens_nothing(peer, listener):
     peer.send("S -100:-100(0) win 65535 <mss 1460>")
     peer.expect_silence(allow=[". 2:2(0) ack 2"])
     peer.expect_state("TIME-WAIT")
+    peer.send("F. 1:1(0) ack 2")
+    peer.expect(". 2:2(0) ack 2")
 
 
 @covers("RFC6191-OLD-NOTS-DROP", behaviour="B-22")
@@ -306,10 +301,8 @@ def test_older_syn_is_dropped(peer, listener):
 def test_syn_right_behind_the_old_fin(peer, listener):
     """Higher means higher than the old FIN's number: the very next one will do."""
     time_wait(peer, listener)
-    new = incarnation(peer, 0)
-    new.send("S 0:0(0) win 65535 <mss 1460>")
-    answer = new.expect("S. 0:0(0) ack 1 <...>")
-    expect_reopened(new, peer, answer)
+    peer.send("S 2:2(0) win 65535 <mss 1460>")
+    expect_reopened(peer, 2)
 
 
 @needs("time_wait_reopen", "timestamps")
@@ -317,22 +310,18 @@ def test_syn_right_behind_the_old_fin(peer, listener):
 def test_stamped_syn_after_a_connection_without_stamps(peer, listener):
     """The old connection had no time stamps, the SYN has: it is new, whatever its number."""
     time_wait(peer, listener)
-    new = incarnation(peer, -50_000)
-    new.send("S 0:0(0) win 65535 <mss 1460,TS val 2000 ecr 0>")
-    answer = new.expect("S. 0:0(0) ack 1 <...>")
-    expect_reopened(new, peer, answer)
+    peer.send("S -50000:-50000(0) win 65535 <mss 1460,TS val 2000 ecr 0>")
+    expect_reopened(peer, -50_000)
 
 
-@pytest.mark.parametrize("ahead", [100_000, -50_000], ids=["higher", "lower"])
+@pytest.mark.parametrize("number", [100_000, -50_000], ids=["higher", "lower"])
 @needs("time_wait_reopen", "timestamps")
 @covers("RFC6191-TS-NEWER", "RFC9293-SHLD-4", "SA-TIMEWAIT-02", behaviour="B-22")
-def test_syn_with_newer_stamp(peer, listener, ahead):
+def test_syn_with_newer_stamp(peer, listener, number):
     """A newer time stamp is enough, whatever the number."""
     time_wait_with_stamps(peer, listener)
-    new = incarnation(peer, ahead)
-    new.send("S 0:0(0) win 65535 <mss 1460,TS val 2000 ecr 0>")
-    answer = new.expect("S. 0:0(0) ack 1 <TS val * ecr 2000,...>")
-    expect_reopened(new, peer, answer, rule="SA-TIMEWAIT-02")
+    peer.send(f"S {number}:{number}(0) win 65535 <mss 1460,TS val 2000 ecr 0>")
+    expect_reopened(peer, number, "<TS val * ecr 2000,...>", rule="SA-TIMEWAIT-02")
 
 
 @needs("time_wait_reopen", "timestamps")
@@ -340,10 +329,8 @@ def test_syn_with_newer_stamp(peer, listener, ahead):
 def test_syn_with_equal_stamp_and_higher_number(peer, listener):
     """With the same time stamp the number decides: a higher one is new."""
     time_wait_with_stamps(peer, listener)
-    new = incarnation(peer, 100_000)
-    new.send("S 0:0(0) win 65535 <mss 1460,TS val 1002 ecr 0>")
-    answer = new.expect("S. 0:0(0) ack 1 <TS val * ecr 1002,...>")
-    expect_reopened(new, peer, answer, rule="SA-TIMEWAIT-01")
+    peer.send("S 100000:100000(0) win 65535 <mss 1460,TS val 1002 ecr 0>")
+    expect_reopened(peer, 100_000, "<TS val * ecr 1002,...>", rule="SA-TIMEWAIT-01")
 
 
 @needs("time_wait_reopen", "timestamps")
@@ -351,10 +338,8 @@ def test_syn_with_equal_stamp_and_higher_number(peer, listener):
 def test_syn_without_stamp_and_higher_number(peer, listener):
     """The SYN has no time stamp though the old connection had: a higher number is new."""
     time_wait_with_stamps(peer, listener)
-    new = incarnation(peer, 100_000)
-    new.send("S 0:0(0) win 65535 <mss 1460>")
-    answer = new.expect("S. 0:0(0) ack 1 <mss *>")
-    expect_reopened(new, peer, answer, rule="SA-TIMEWAIT-01")
+    peer.send("S 100000:100000(0) win 65535 <mss 1460>")
+    expect_reopened(peer, 100_000, "<mss *>", rule="SA-TIMEWAIT-01")
 
 
 @pytest.mark.parametrize("segment", ["S 100000:100000(0) win 65535 <mss 1460,TS val 500 ecr 0>",

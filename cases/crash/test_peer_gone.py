@@ -88,18 +88,6 @@ def test_closed_connection_is_given_up(peer, listener, profile):
     peer.expect("R 2:2(0)", rule="RFC9293-U-RST-CLOSED-ACK")
 
 
-@covers("RFC9293-MUST-20", "RFC9293-U-RST-CLOSED-ACK", behaviour="B-14")
-def test_data_and_fin_are_given_up(peer, listener, profile):
-    """Data and FIN are both outstanding when the peer is gone: the data, which is the oldest, is what comes again."""
-    connection = established(peer, listener)
-    peer.count_repeats()
-    connection.send(100)
-    sent = peer.expect(DATA)
-    connection.close()
-    peer.expect("F. 101:101(0) ack 1")
-    again = peer.expect_one_of(["FP. 1:101(100) ack 1", DATA], after(*first_gap_s(profile), since=sent))
-
-
 @slow
 @default_timers("data_retries")
 @covers("RFC9293-SHLD-11", "RFC9293-MUST-20", behaviour="B-14")

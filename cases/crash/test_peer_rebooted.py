@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from harness.authoring import OFFER, after, close_wait, covers, established, fin_wait_1, needs, syn_sent
-from harness.targets.schedule import first_gap_s, syn_gaps_s
+from harness.targets.schedule import first_gap_s, over_s, syn_gaps_s
 
 DATA = "P. 1:101(100) ack 1"
 
@@ -57,7 +57,6 @@ def test_reset_reaches_close_wait(peer, listener):
     connection.send(100)
     peer.expect("P. 1:101(100) ack 2")
     peer.send("R 2:2(0)")
-    connection.expect_error
     peer.expect_state("CLOSED")
     peer.expect_silence()
 
@@ -85,12 +84,50 @@ def test_probe_meets_a_rebooted_peer(peer, listener, profile):
     peer.expect_state("CLOSED")
 
 
-@needs("rfc5961_challenge_acks")
-@covers("RFC9293-U-HALFOPEN-SYN", "RFC5961-4.2-SYN", "RFC5961-4.2-RST", "RFC9293-MUST-12", "SA-ESTAB-01", "SA-ESTAB-02",
-        behaviour="B-15", tc8=())
-@pytest.mark.parametrize("number", [1, 1000, 1_000_000_000, -1_000_000_000],
-                         ids=["next", "in the window", "ahead", "behind"])
-def test_syn_of_a_rebooted_peer(peer, case, listener, number):
-    """Its SYN draws an acknowledgement from the old connection; that draws a reset, and then the same SYN connects."""
+def syn_of_a_rebooted_peer(peer, case, listener, number):
+    """A SYN from our end of an established connection, and all that comes of it."""
     connection = established(peer, listener)
-    reborn = case.peer  # noqa
+    peer.send(f"S {number}:{number}(0) win 65535 {OFFER}")
+    peer.expect(". 1:1(0) ack 1")
+    connection.expect_pending_error("")
+    peer.send("R 1:1(0)")
+    connection.expect_error("ECONNRESET", rule="RFC9293-U-HALFOPEN-SYN")
+    peer.expect_state("CLOSED", rule="RFC9293-U-HALFOPEN-SYN")
+    case.forget(peer)
+    reborn = case.peer(local_port=peer.flow.local_port, target_port=listener.port, iss=(peer.iss + number) % 2**32)
+    reborn.send(f"S 0:0(0) win 65535 {OFFER}")
+    reborn.expect("S. 0:0(0) ack 1 <mss *>", rule="RFC9293-U-HALFOPEN-SYN")
+    reborn.send(". 1:1(0) ack 1")
+    listener.accept(reborn)
+
+
+@covers("RFC9293-U-HALFOPEN-SYN", "RFC5961-4.2-SYN", "RFC5961-4.2-RST", "SA-ESTAB-02", behaviour="B-15")
+@pytest.mark.parametrize("number", [1_000_000_000, -1_000_000_000], ids=["ahead", "behind"])
+def test_syn_outside_the_window(peer, case, listener, number):
+    """The SYN draws an acknowledgement by the old connection, that draws our reset, and then the SYN connects."""
+    syn_of_a_rebooted_peer(peer, case, listener, number)
+
+
+@needs("rfc5961_challenge_acks")
+@covers("RFC5961-4.2-SYN", "RFC9293-U-HALFOPEN-SYN", "RFC5961-4.2-RST", "SA-ESTAB-01", behaviour="B-15")
+@pytest.mark.parametrize("number", [1, 1000], ids=["next", "further"])
+def test_syn_inside_the_window(peer, case, listener, number):
+    """By chance the SYN is in the window: it draws the same acknowledgement, the same reset, and connects then."""
+    syn_of_a_rebooted_peer(peer, case, listener, number)
+
+
+@covers("RFC9293-U-RST-NONSYNC", "RFC9293-U-SYNSENT-EARLYACK", "SA-SYNSENT-11", behaviour="B-15")
+def test_rebooted_target_resets_our_old_connection(peer, upper, profile):
+    """It is the target that came back: our end still acknowledges the old connection, and that draws a reset.
+
+    The attempt lives on, and the next SYN connects (RFC 9293, figure 9).
+    """
+    _, connecting = syn_sent(peer, upper)
+    peer.send(". 5000:5000(0) ack -1000")
+    peer.expect("R -1000:-1000(0)")
+    peer.expect_state("SYN-SENT")
+    peer.expect("S 0:0(0) <...>", after(0.0, over_s(profile, syn_gaps_s(profile)[0]), since=peer.last))
+    peer.send(f"S. 0:0(0) ack 1 win 65535 {OFFER}")
+    peer.expect(". 1:1(0) ack 1")
+    connecting.expect("done")
+    peer.expect_state("ESTABLISHED")

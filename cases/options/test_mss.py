@@ -145,14 +145,7 @@ def test_options_are_taken_off_the_payload(case, peer, listener, family, mss):
         raise case.mismatch(expected=f"{wanted} octets of payload beside {options} of options",
                             got=f"{len(data.payload)} octets", fields=("length",))
     peer.send(f". 1:1(0) ack {1 + wanted} <nop,nop,TS val 1002 ecr 0>")
-    peer.expect(Segment(flags=ACK, seq=peer.receive_next, ack=peer.send_next))
-    case.pause(0)
-    drain(peer, seq.add(peer.irs, 3001))
-
-
-def drain(peer, end):
-    """Take what is left of the stream up to `end`."""
-    while peer.receive_next != end:
+    while peer.receive_next != seq.add(peer.irs, 3001):
         peer.expect(Segment(flags=ACK, seq=peer.receive_next, ack=peer.send_next))
 
 
@@ -168,10 +161,9 @@ def test_small_mss_is_heeded_down_to_the_profiles_floor(peer, listener, profile)
 def test_tiny_mss_is_heeded(peer, listener):
     """Even eight octets are a limit that the peer may set."""
     connection = established(peer, listener, offer="<mss 8>")
-    connection.send(24)
+    connection.send(16)
     peer.expect(". 1:9(8) ack 1")
-    peer.expect(". 9:17(8) ack 1")
-    peer.expect(". 17:25(8) ack 1")
+    peer.expect("P. 9:17(8) ack 1")
 
 
 @covers("RFC9293-MUST-7", "RFC9293-MUST-15", behaviour="B-06")

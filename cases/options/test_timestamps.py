@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from harness.authoring import Kind, after, covers, established, needs, syn_sent
+from harness.authoring import Kind, covers, established, needs, syn_sent
 
 OFFER = "<mss 1460,TS val 1000 ecr 0,nop,nop>"
 THIRD = ". 1:1(0) ack 1 <nop,nop,TS val 1001 ecr 0>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.authoring import Kind, after, connected, covers, established, needs, seq, syn_sent
+from harness.authoring import Kind, connected, covers, established, needs, syn_sent
 
 OFFER = "<mss 1000,nop,wscale {shift}>"
 
@@ -117,7 +117,7 @@ def test_window_of_our_syn_ack_is_not_shifted(peer, upper, shift):
     connecting.expect("done")
     connection.send(5000)
     expect_thousands(peer, 1, 2)
-    peer.send(f". 1:1(0) ack 2001 win {-(-3000 >> shift)}", )
+    peer.send(f". 1:1(0) ack 2001 win {-(-3000 >> shift)}")
     peer.expect(". 2001:3001(1000) ack 1", rule="RFC7323-WS-8")
     peer.expect(". 3001:4001(1000) ack 1", rule="RFC7323-WS-8")
     peer.expect(". 4001:5001(1000) ack 1", rule="RFC7323-WS-8")
@@ -127,18 +127,20 @@ def test_window_of_our_syn_ack_is_not_shifted(peer, upper, shift):
 @needs("window_scaling")
 @pytest.mark.parametrize("shift", [14, 15, 255])
 def test_shift_above_14_counts_as_14(peer, listener, shift):
-    """With a shift of 15 or 255 a window field of 1 is 16384 octets, as with 14."""
-    connection = established(peer, listener, offer=f"<mss 1024,nop,wscale {shift}>", third=". 1:1(0) ack 1 win 1000")
-    for index in range(32):
-        # Each acknowledged segment opens the congestion window, so that in the end only ours holds the target back.
-        connection.send(1024)
-        end = 1 + 1024 * (index + 1)
-        peer.expect(f". {end - 1024}:{end}(1024) ack 1")
-        peer.send(f". 1:1(0) ack {end} win {1 if index == 31 else 1000}")
-    connection.send(32 * 1024)
-    for index in range(16):
-        start = 1 + 1024 * (32 + index)
+    """With a shift of 15 or 255 a window field of 1 is 16384 octets, as with 14.
+
+    Forty-eight segments are acknowledged one by one, so that the congestion window is no limit in the end.
+    """
+    connection = established(peer, listener, offer=f"<mss 1024,nop,wscale {shift}>", third=". 1:1(0) ack 1 win 1")
+    queued = 0
+    for index in range(48 + 16):
+        while queued < 64 * 1024 and (taken := connection.send(64 * 1024 - queued)):
+            queued += taken
+        start = 1 + 1024 * index
         peer.expect(f". {start}:{start + 1024}(1024) ack 1")
+        queued -= 1024
+        if index < 48:
+            peer.send(f". 1:1(0) ack {start + 1024} win 1")
     peer.expect_silence()
 
 

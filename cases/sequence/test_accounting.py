@@ -15,8 +15,11 @@ from harness.authoring import (
     established,
     fin_wait_2,
     needs,
+    slow,
     syn_received,
 )
+
+SPACE = 2**32
 
 
 @covers("RFC9293-U-WRAP", "SA-LISTEN-01", behaviour="B-03", tc8=("TCP_SEQUENCE_03", "TCP_SEQUENCE_04"))
@@ -144,11 +147,55 @@ def test_across_the_wrap(case, listener, number):
     peer = case.peer(target_port=listener.port, iss=number)
     connection = established(peer, listener)
     peer.send(". 1:101(100) ack 1")
-    peer.expect(Segment(flags=ACK, ack=(number + 101) % 2**32, payload=b""))
+    peer.expect(Segment(flags=ACK, ack=(number + 101) % SPACE, payload=b""))
     connection.expect_data(100)
     peer.send("F. 101:101(0) ack 1")
-    peer.expect(Segment(flags=ACK, ack=(number + 102) % 2**32, payload=b""))
+    peer.expect(Segment(flags=ACK, ack=(number + 102) % SPACE, payload=b""))
     connection.expect_end()
+
+
+def opened_below_the_wrap(case, profile, listener, room):
+    """A connection with the target's initial number at most `room` below 2**32, which its clock brings sometime.
+
+    Each four-tuple has its own distance to the clock: of several, the ones that come there first are tried.
+    """
+    with case.preamble():
+        due = []
+        for port in [case.port() for _ in range(32)]:
+            answer = half_opened(case, listener, port)[1]
+            ticks = (SPACE - room // 2 - answer.seq) % SPACE
+            due.append((answer.stamp_ns + ticks * 1_000_000_000 // profile.limit("isn_rate_per_s"), port))
+        for instant, port in sorted(due)[:8]:
+            case.pause(max(0, instant - case.clock.now()) / 1e9)
+            peer, answer = half_opened(case, listener, port, keep_from=SPACE - room)
+            if answer.seq >= SPACE - room:
+                peer.send(". 1:1(0) ack 1")
+                return peer, listener.accept(peer)
+        raise case.mismatch(expected=f"an initial number within {room} of the wrap", got=f"{answer.seq} at last")
+
+
+def half_opened(case, listener, port, keep_from=SPACE):
+    """A SYN and its SYN,ACK; reset again unless the target's number is one to keep."""
+    peer = case.peer(target_port=listener.port, local_port=port)
+    peer.send("S 0:0(0) win 65535 <mss 1460>")
+    answer = peer.expect("S. 0:0(0) ack 1 <...>")
+    if answer.seq < keep_from:
+        peer.send("R 1:1(0)")
+        case.forget(peer)
+    return peer, answer
+
+
+@slow
+@covers("RFC9293-U-WRAP", behaviour="B-03")
+def test_targets_numbers_across_the_wrap(case, profile, listener):
+    """The target's own numbers pass 4294967295 in the middle of its data, and go on with 0."""
+    if not profile.states("isn_rate_per_s"):
+        pytest.skip("the profile does not say how fast initial numbers grow")
+    peer, connection = opened_below_the_wrap(case, profile, listener, room=60_000)
+    for at in range(1, 70_001, 1000):
+        connection.send(1000)
+        peer.expect(f". {at}:{at + 1000}(1000) ack 1")
+        peer.send(f". 1:1(0) ack {at + 1000}")
 
 
 @covers("SA-SYNRCVD-16", "RFC9293-U-SYNDATA", behaviour=("B-01", "B-03"), tc8="TCP_ACKNOWLEDGEMENT_02")

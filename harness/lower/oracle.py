@@ -30,12 +30,12 @@ class Violation:
 
 def _scale(segment: Segment) -> int | None:
     option = segment.option(Kind.WINDOW_SCALE)
-    return None if option is None or option.malformed else min(option.value, _MAX_SCALE)
+    return None if option is None or len(option.data) != 1 or option.malformed else min(option.value, _MAX_SCALE)
 
 
 def _timestamps(segment: Segment) -> tuple[int, int] | None:
     option = segment.option(Kind.TIMESTAMPS)
-    if option is None or len(option.data) != 8:
+    if option is None or len(option.data) != 8 or option.malformed:
         return None
     return int.from_bytes(option.data[:4], "big"), int.from_bytes(option.data[4:], "big")
 
@@ -90,9 +90,9 @@ class Oracle:
 
     def _offered(self, segment: Segment) -> None:
         self._our_scale = _scale(segment)
-        self._our_timestamps = segment.option(Kind.TIMESTAMPS) is not None
+        self._our_timestamps = _timestamps(segment) is not None
         mss = segment.option(Kind.MSS)
-        if mss is not None and not mss.malformed:
+        if mss is not None and len(mss.data) == 2 and not mss.malformed:
             self._our_mss = mss.value
 
     def _advertised(self, segment: Segment) -> None:

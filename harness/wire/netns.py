@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import struct
 from collections.abc import Iterator
 from typing import Final
 
@@ -13,11 +14,17 @@ from .errors import LinkError
 
 _CLONE_NEWUSER: Final = 0x10000000
 _CLONE_NEWNET: Final = 0x40000000
+_CAPABILITY_VERSION_3: Final = 0x20080522
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_RAISE: Final = 2
+_RIGHTS: Final = (12, 13, 21)
+"""CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN."""
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def _call(name: str, *arguments: int) -> None:
-    if getattr(_LIBC, name)(*arguments) != 0:
+    # As machine words: an address does not fit the C int that ctypes would make of a Python one.
+    if getattr(_LIBC, name)(*(ctypes.c_long(argument) for argument in arguments)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 
@@ -74,23 +81,37 @@ def can_make_namespaces() -> bool:
 
 
 def enter_user_namespace() -> None:
-    """Put this process into a user namespace of its own, as its root: the rights that namespaces need, and no more.
+    """Put this process into a user namespace of its own, with the rights that network namespaces need, and no more.
 
-    Only a process with one thread may. Raises LinkError if the system forbids it.
+    The user stays who he is, so that files and temporary folders are his; the rights are ambient, so that the workers
+    that this process starts have them too. Only a process with one thread may. Raises LinkError if the system forbids
+    it.
     """
     uid, gid = os.geteuid(), os.getegid()
     try:
         # With a network namespace of its own to come home to: nobody may enter again the one of the machine.
         _call("unshare", _CLONE_NEWUSER | _CLONE_NEWNET)
         _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"0 {uid} 1")
-        _write("/proc/self/gid_map", f"0 {gid} 1")
+        _write("/proc/self/uid_map", f"{uid} {uid} 1")
+        _write("/proc/self/gid_map", f"{gid} {gid} 1")
+        _keep_rights_across_exec()
     except OSError as error:
         raise LinkError(f"user namespace: {error.strerror}; run as root, or allow user namespaces "
                         "(tcpqual doctor says how)") from error
     if not can_make_namespaces():
         raise LinkError("user namespace: made, but without rights in it (AppArmor?); run as root, or allow them "
                         "(tcpqual doctor says how)")
+
+
+def _keep_rights_across_exec() -> None:
+    """Raise the rights into the ambient set (capabilities(7)): a user that is not root loses them on exec otherwise."""
+    rights = sum(1 << right for right in _RIGHTS)
+    header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), 8)
+    # Effective, permitted, inheritable of the first 32 capabilities, then of the rest.
+    data = ctypes.create_string_buffer(struct.pack("=6I", rights, rights, rights, 0, 0, 0), 24)
+    _call("capset", ctypes.addressof(header), ctypes.addressof(data))
+    for right in _RIGHTS:
+        _call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, right, 0, 0)
 
 
 def _write(path: str, text: str) -> None:
