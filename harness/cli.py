@@ -75,7 +75,7 @@ def cli(context: click.Context) -> None:
 # -- run --------------------------------------------------------------------------------------------------------------
 
 
-@cli.command()
+@cli.command(short_help="Run cases against a target.")
 @click.argument("paths", nargs=-1, metavar="[PATH]...", shell_complete=_complete_case)
 @click.option("--target", metavar="SPEC", default="linux", show_default=True, help=_TARGET_HELP,
               shell_complete=_complete_target)
@@ -153,7 +153,7 @@ def _get_rights() -> None:
 # -- looking things up ------------------------------------------------------------------------------------------------
 
 
-@cli.command("list")
+@cli.command("list", short_help="List the cases, or the requirements.")
 @click.argument("paths", nargs=-1, metavar="[PATH]...", shell_complete=_complete_case)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--requirements", is_flag=True, help="List the requirements instead, and how many cases check each.")
@@ -217,7 +217,7 @@ def _cases_by_requirement() -> dict[str, list[str]]:
     return found
 
 
-@cli.command()
+@cli.command(short_help="Show a requirement or a case.")
 @click.argument("name", metavar="ID", shell_complete=_complete_case)
 def show(name: str) -> int:
     """Show a requirement (RFC9293-MUST-23) with the cases that check it, or a case with its exchange."""
@@ -268,7 +268,7 @@ def _show_case(name: str) -> int:
 # -- the machine ------------------------------------------------------------------------------------------------------
 
 
-@cli.command()
+@cli.command(short_help="Say what this machine lacks for a run.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def doctor(as_json: bool) -> int:
     """Say what this machine lacks for a run, and how to mend it.
@@ -282,7 +282,7 @@ def doctor(as_json: bool) -> int:
     return 0 if machine.can_run(found) else HARNESS
 
 
-@cli.command()
+@cli.command(short_help="Open one connection, show every segment.")
 @click.argument("host", metavar="HOST")
 @click.argument("port", metavar="PORT", type=click.IntRange(1, 65535))
 @click.option("--interface", metavar="IF", help="Leave by this interface of the machine; needs --source.")
@@ -317,7 +317,7 @@ def connect(**options: Any) -> int:
     return play(Options(**options), click.echo)
 
 
-@cli.command()
+@cli.command(short_help="Measure how fast the harness is here.")
 @click.option("--json", "file", metavar="FILE", help="Also write the figures to this file, - for the standard output.")
 @click.option("--agree", "runs", metavar="N", type=click.IntRange(1, 100),
               help="Also compare the verdicts of `-n 16` with those of `-n 0`, N times.")
@@ -332,7 +332,7 @@ def bench(file: str | None, runs: int | None) -> int:
     return figures.bench(file, runs or 0, click.echo)
 
 
-@cli.command()
+@cli.command(short_help="Print a shell's completion script.")
 @click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> int:
     """Print the completion script for bash, zsh or fish.

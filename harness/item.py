@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -16,10 +16,23 @@ from .wire.capture import write_capture
 from .wire.clock import SECOND
 from .wire.errors import HarnessError
 
+_FIXTURES: Final = "harness.plugin"
+
 
 def is_case(item: pytest.Item) -> bool:
-    """True if the item plays segments to a target."""
-    return "case" in getattr(item, "fixturenames", ())
+    """True if the item plays segments to a target: the `case` that it asks for, itself or by another, is ours.
+
+    Other people's tests may have a fixture of that name. One that builds on ours still makes a case.
+    """
+    if "case" not in getattr(item, "fixturenames", ()):
+        return False
+    known: Any = getattr(item, "_fixtureinfo", None)
+    for definition in reversed(known.name2fixturedefs.get("case", ()) if known is not None else ()):
+        if definition.func.__module__ == _FIXTURES:
+            return True
+        if "case" not in definition.argnames:
+            break
+    return False
 
 
 def case_id(item: pytest.Item) -> str:

@@ -8,6 +8,7 @@ and inconclusive = failed; error = error.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ from .targets.judgement import Judgement, NotApplicable, judge
 from .targets.profile import Profile
 from .targets.registry import clock_of, describe, make_target, needs_namespaces, parse_spec
 from .wire.clock import Clock
-from .wire.errors import HarnessError, UsageError
+from .wire.errors import HarnessError, LinkError, UsageError
 
 _RUN: Final = pytest.StashKey[Run]()
 _TARGET: Final = pytest.StashKey[Target]()
@@ -79,9 +80,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         _die_with_parent()
         return
-    profile = parse_spec(config.getoption("target"))
-    if needs_namespaces(profile) and _is_for_cases(config):
-        _enter_user_namespace_if_needed()
+    with _usage():
+        profile = parse_spec(config.getoption("target"))
+        if needs_namespaces(profile) and _is_for_cases(config):
+            _enter_user_namespace_if_needed()
     config.pluginmanager.register(Recorder(
         config, path=Path(config.getoption("results")), target=describe(config.getoption("target")),
         run={"tool": f"tcpqual {__version__}", "clock": clock_of(profile), "seed": config.getoption("seed"),
@@ -100,10 +102,22 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
         return _stop(3, error)
 
 
+@contextlib.contextmanager
+def _usage() -> Iterator[None]:
+    """A wrong word of the user's, or a right that is missing, in the way in which pytest takes it."""
+    try:
+        yield
+    except (UsageError, LinkError) as error:
+        raise pytest.UsageError(str(error)) from error
+
+
 def _stop(status: int, error: BaseException) -> int:
     import sys
 
-    print(f"tcpqual: {one_line_of(error) if not isinstance(error, UsageError) else error}", file=sys.stderr)
+    origin = error.__cause__ if isinstance(error.__cause__, UsageError) else error
+    lines = str(origin).splitlines() if isinstance(origin, UsageError) else [one_line_of(origin)]
+    for line in lines:
+        print(f"tcpqual: {line}", file=sys.stderr)
     return status
 
 
@@ -141,7 +155,7 @@ def _die_with_parent() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every case runs in each family, but for a rule that one family alone has."""
-    if "family" in metafunc.fixturenames and "case" in metafunc.fixturenames:
+    if "family" in metafunc.fixturenames and is_case(metafunc.definition):
         marker = metafunc.definition.get_closest_marker("families")
         known = marker.args if marker else FAMILIES
         chosen = _chosen_families(metafunc.config)
@@ -154,6 +168,7 @@ def _chosen_families(config: pytest.Config) -> tuple[str, ...]:
     return FAMILIES if chosen == "both" else (chosen,)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check what cases cover, and leave out, visibly, what this run's time and timers are not made for."""
     catalogue = load()
@@ -163,7 +178,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         for marker in item.iter_markers("covers"):
             for requirement in marker.args:
-                catalogue.get(requirement)
+                with _usage():
+                    catalogue.get(requirement)
         if not is_case(item):
             continue
         if family_of(item) not in _chosen_families(config):
@@ -175,7 +191,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
-        config.stash[_LEFT_OUT] += [(case_id(item), family_of(item), why) for item, why in left_out.items()]
+        entries = [(case_id(item), family_of(item), why) for item, why in left_out.items()]
+        config.stash[_LEFT_OUT] += entries
+        if (recorder := config.pluginmanager.get_plugin("tcpqual-recorder")) is not None:
+            recorder.leave_out(entries)
 
 
 def _shortened(item: pytest.Item, profile: Profile) -> list[str]:
@@ -191,8 +210,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         target.close()
     if hasattr(config, "workeroutput"):
         config.workeroutput["tcpqual_left_out"] = config.stash[_LEFT_OUT]
-    elif (recorder := config.pluginmanager.get_plugin("tcpqual-recorder")) is not None:
-        recorder.leave_out(config.stash[_LEFT_OUT])
 
 
 # -- fixtures ---------------------------------------------------------------------------------------------------------

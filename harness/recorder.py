@@ -43,6 +43,7 @@ class Recorder:
         self._left_out: list[tuple[str, str, str]] = []
         self._faults: list[str] = []
         self._interrupted = False
+        self._ended = 0
         self._began = time.monotonic()
         self.document: dict[str, Any] | None = None
 
@@ -99,9 +100,9 @@ class Recorder:
         if error:
             self._faults.append(f"worker {node.gateway.id} died: {error}")
 
-    def pytest_keyboard_interrupt(self, excinfo: object) -> None:
-        """Remember that the user ended the run."""
-        self._interrupted = True
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Remember that the user ended the run; pytest itself ends it when something cannot be collected."""
+        self._interrupted = not isinstance(excinfo.value, pytest.Session.Interrupted)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -118,7 +119,7 @@ class Recorder:
         self.document = results.finish(round(time.monotonic() - self._began, 3))
         if allure.wanted(self._config):
             allure.write_environment(Path(self._config.getoption("allure_report_dir")), self._target, self._run)
-        session.exitstatus = self._status(int(exitstatus))
+        session.exitstatus = self._ended = self._status(int(exitstatus))
 
     def _status(self, exitstatus: int) -> int:
         if exitstatus in _PYTEST_STATUS:
@@ -148,7 +149,7 @@ class Recorder:
             return
         for fault in self._faults:
             print(fault, file=sys.stderr)
-        if self.document is not None:
+        if self.document is not None and (self._ended != USAGE or self.document["cases"]):
             self._print()
 
     def _print(self) -> None:
@@ -163,7 +164,7 @@ class Recorder:
         write_page(self.document, html, strict=self._strict)
         if len(red) > _PAGES:
             print(f"\nThe pages of {len(red) - _PAGES} more are in {html}.")
-        print_summary(self.document, sys.stdout, strict=self._strict, reports=[self._path, html])
+        print_summary(self.document, sys.stdout, strict=self._strict, status=self._ended, reports=[self._path, html])
 
 
 def one_line_of(error: BaseException) -> str:

@@ -47,7 +47,10 @@ def node_ids(name: str, families: Sequence[str], root: Path | None = None) -> li
     A case that is named with its variant is one node id for each family.
     """
     place, separator, case = name.partition("::")
-    if Path(place).exists() and place:
+    if place and Path(place).exists():
+        function = case.partition("[")[0]
+        if Path(place).is_file() and case and "::" not in case and function not in _tests(Path(place)):
+            raise UsageError(f"{name}: no such test in that file; there are {', '.join(_tests(Path(place))) or 'none'}")
         return [str(Path(place).resolve()) + separator + case]
     if os.sep in place and (place.startswith((".", os.sep)) or place.endswith(".py")):
         raise UsageError(f"{name}: no such file or folder")
@@ -58,7 +61,7 @@ def node_ids(name: str, families: Sequence[str], root: Path | None = None) -> li
     if not separator:
         return [str(path)]
     function, bracket, variant = case.removesuffix("]").partition("[")
-    if path.is_dir() or f"test_{function}" not in _functions(path):
+    if path.is_dir() or f"test_{function}" not in _tests(path):
         raise UsageError(f"{name}: no such case{_near(name, root)}")
     node = f"{path}::test_{function}"
     if not bracket:
@@ -94,10 +97,10 @@ def names(root: Path) -> Iterator[str]:
         for module in modules:
             place = f"{topic.name}/{module.stem.removeprefix('test_')}"
             yield place
-            yield from (f"{place}::{function.removeprefix('test_')}" for function in _functions(module))
+            yield from (f"{place}::{function.removeprefix('test_')}" for function in _tests(module))
 
 
-def _functions(path: Path) -> tuple[str, ...]:
+def _tests(path: Path) -> tuple[str, ...]:
     """The tests of a module, read without importing it."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -119,7 +122,7 @@ def count(nodes: Iterable[str], expression: str = "") -> int:
         path = Path(place)
         modules = sorted(path.rglob("test_*.py")) if path.is_dir() else [path]
         for module in modules:
-            functions = (case.partition("[")[0],) if case else _functions(module)
+            functions = (case.partition("[")[0],) if case else _tests(module)
             found += sum(matches(f"{module.parent.name}/{module.name}/{function}") for function in functions)
     return found
 

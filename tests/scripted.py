@@ -214,13 +214,13 @@ class Scripted:
             return [] if segment.has(RST) else [encode(refused(segment), back(packet, segment))]
         return [encode(answer, back(packet, segment)) for answer in self.reply(segment)]
 
-    def say(self, peer: Peer, text: str, after_s: float = 0.00001, **fields: Any) -> Segment:
+    def say(self, peer: Peer, text: str, after_s: float = 0.0, **fields: Any) -> Segment:
         """The target sends this on the peer's connection so many seconds from now; returns it."""
         segment = theirs(peer, text, **fields)
         self.arrive(encode(segment, turned(peer.flow)), after_s)
         return segment
 
-    def arrive(self, packet: bytes, after_s: float = 0.00001) -> None:
+    def arrive(self, packet: bytes, after_s: float = 0.0) -> None:
         """An IP packet of the target comes so many seconds from now."""
         kind = b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00"
         self.agenda.add(Frame(data=PHANTOM_MAC + TARGET_MAC + kind + packet,

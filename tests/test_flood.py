@@ -109,7 +109,8 @@ def test_hearing_again(target: Target) -> None:
                                first=0, count=3)
     assert target.link.burst(frames, size) == 3
     case.close()
-    assert [frame.data[29 + 4] for frame, _ in case.trace] == [128, 129, 130]
+    answers = [frame.data for frame, _ in case.trace if frame.data[12:14] == b"\x08\0" and frame.data[34:36] == b"\0\t"]
+    assert [answer[33] for answer in answers] == [128, 129, 130]
 
 
 def test_the_bound_in_time(target: Target) -> None:

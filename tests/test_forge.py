@@ -88,6 +88,12 @@ def test_fragment_is_not_cut_again(whole: Datagram) -> None:
         Datagram.of(whole.piece(0, 64), 1)
 
 
+def test_offset_of_a_piece(whole: Datagram) -> None:
+    pieces = [ip.dissect(octets) for octets in whole.cut(8, 64, 400)]
+    assert [ip.fragment_offset(piece) for piece in pieces if piece] == [0, 8, 64, 400]
+    assert ip.fragment_offset(whole.packet) == 0
+
+
 def test_description(whole: Datagram) -> None:
     assert describe(whole.piece(64, 128)) == "IP fragment 4660, octets 64:128, more to come"
     assert describe(whole.piece(400)) == f"IP fragment 4660, octets 400:{len(whole.packet.payload)}, the last"

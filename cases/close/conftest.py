@@ -50,7 +50,7 @@ def expect_to_last(case: Case) -> Callable[..., None]:
 
 @pytest.fixture
 def rto_of(profile: Profile) -> Callable[[Connection], float]:
-    """`rto_of(connection)`: its retransmission time-out in seconds, as told by the target, else the profile's least."""
+    """`rto_of(connection)`: its retransmission time-out in seconds, as the target tells it, or the profile's least."""
 
     def rto_s(connection: Connection) -> float:
         told_us: int | None = connection.information().get("rto_us")

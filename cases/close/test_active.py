@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.authoring import FIN, after, connected, covers, established, fin_wait_1, fin_wait_2, needs
+from harness.authoring import FIN, RST, after, connected, covers, established, fin_wait_1, fin_wait_2, needs
 from harness.targets.schedule import orphan_gaps_s
 
 
@@ -159,7 +159,16 @@ def test_data_after_close_resets(peer, listener, segment):
     end = 102 if segment.startswith("F") else 101
     answer = peer.expect_one_of(["R 2:2(0)", f"R. 2:2(0) ack {end}", "R. 2:2(0) ack 1", f". 2:2(0) ack {end}"])
     kept = "TIME-WAIT" if end == 102 else "FIN-WAIT-2"
-    peer.expect_state("CLOSED" if answer.flags & 4 else kept)
+    peer.expect_state("CLOSED" if answer.has(RST) else kept)
+
+
+@covers("SA-FINWAIT1-18", "RFC9293-SHLD-3", behaviour="B-18")
+def test_data_after_close_before_the_fin_is_acknowledged(peer, listener):
+    """The same in FIN-WAIT-1."""
+    fin_wait_1(peer, listener)
+    peer.send("P. 1:101(100) ack 1")
+    answer = peer.expect_one_of(["R 1:1(0)", "R. 2:2(0) ack 101", "R. 2:2(0) ack 1", ". 2:2(0) ack 101"])
+    peer.expect_state("CLOSED" if answer.has(RST) else "FIN-WAIT-1")
 
 
 @pytest.mark.parametrize("close", ["close", pytest.param("shutdown", marks=needs("half_close"))])
@@ -184,6 +193,38 @@ def test_fin_without_ack_bit(peer, listener, close):
     peer.send("F 1:1(0)")
     peer.expect_silence()
     peer.expect_state("FIN-WAIT-2")
+
+
+@pytest.mark.parametrize(("row", "segment"), [
+    ("SA-FINWAIT1-14", ". 0:0(0) ack 1"),
+    ("SA-FINWAIT1-15", ". 70000:70000(0) ack 1"),
+    ("SA-FINWAIT1-21", "P. 70000:70100(100) ack 1"),
+    ("SA-FINWAIT1-11", ". 1:1(0) ack 3"),
+], ids=["below", "above", "data-above", "future-ack"])
+@covers("SA-FINWAIT1-11", "SA-FINWAIT1-14", "SA-FINWAIT1-15", "SA-FINWAIT1-21", "RFC9293-U-ACK-SYNC", behaviour="B-18",
+        tc8=("TCP_UNACCEPTABLE_09", "TCP_FLAGS_INVALID_09"))
+def test_unacceptable_segment_in_fin_wait_1(peer, listener, row, segment):
+    """What is outside the window, or acknowledges what was never sent, draws an empty ACK: the target waits on."""
+    fin_wait_1(peer, listener)
+    peer.send(segment)
+    peer.expect(". 2:2(0) ack 1", rule=row)
+    peer.expect_state("FIN-WAIT-1", rule=row)
+
+
+@pytest.mark.parametrize("close", ["close", pytest.param("shutdown", marks=needs("half_close"))])
+@pytest.mark.parametrize(("row", "segment"), [
+    ("SA-FINWAIT2-14", ". 0:0(0) ack 2"),
+    ("SA-FINWAIT2-15", ". 70000:70000(0) ack 2"),
+    ("SA-FINWAIT2-19", "P. 70000:70100(100) ack 2"),
+], ids=["below", "above", "data-above"])
+@covers("SA-FINWAIT2-14", "SA-FINWAIT2-15", "SA-FINWAIT2-19", "RFC9293-U-ACK-SYNC", behaviour="B-18",
+        tc8=("TCP_UNACCEPTABLE_10", "TCP_FLAGS_INVALID_10"))
+def test_segment_outside_the_window_in_fin_wait_2(peer, listener, close, row, segment):
+    """The same in FIN-WAIT-2, whether or not a socket is left."""
+    fin_wait_2(peer, listener, half=close == "shutdown")
+    peer.send(segment)
+    peer.expect(". 2:2(0) ack 1", rule=row)
+    peer.expect_state("FIN-WAIT-2", rule=row)
 
 
 @needs("half_close")

@@ -59,7 +59,7 @@ def test_peer_closes_what_the_target_opened(peer, upper):
 
 @covers("RFC9293-U-FIN-RETX", "RFC9293-U-UTIMEOUT", behaviour="B-17")
 def test_last_ack_repeats_the_fin(peer, listener, profile, rto_of, expect_to_last):
-    """Our acknowledgement is lost: the FIN comes again with growing gaps, as often as the profile says, then no more."""
+    """Our acknowledgement is lost: the FIN comes again with growing gaps, as often as the profile says."""
     connection = close_wait(peer, listener)
     gaps_s = orphan_gaps_s(profile, rto_of(connection))
     connection.close()
@@ -158,14 +158,31 @@ def test_data_behind_the_fin_is_not_delivered(peer, listener):
     connection.expect_end()
 
 
-@pytest.mark.parametrize("segment", ["P. -99:1(100)", "P. 70000:70100(100)"], ids=["below", "above"])
-@covers("SA-CLOSEWAIT-20", "SA-CLOSEWAIT-21", "RFC9293-U-ACK-SYNC", behaviour="B-17",
-        tc8=("TCP_UNACCEPTABLE_14", "TCP_FLAGS_INVALID_11"))
-def test_data_outside_the_window_in_close_wait(peer, listener, segment):
-    """Data outside the window draws an empty ACK in CLOSE-WAIT too."""
+@pytest.mark.parametrize(("row", "segment"), [
+    ("SA-CLOSEWAIT-14", ". 1:1(0) ack 1"),
+    ("SA-CLOSEWAIT-15", ". 70000:70000(0) ack 1"),
+    ("SA-CLOSEWAIT-21", "P. -99:1(100) ack 1"),
+    ("SA-CLOSEWAIT-20", "P. 70000:70100(100) ack 1"),
+    ("SA-CLOSEWAIT-11", ". 2:2(0) ack 2"),
+], ids=["below", "above", "data-below", "data-above", "future-ack"])
+@covers("SA-CLOSEWAIT-11", "SA-CLOSEWAIT-14", "SA-CLOSEWAIT-15", "SA-CLOSEWAIT-20", "SA-CLOSEWAIT-21",
+        "RFC9293-U-ACK-SYNC", behaviour="B-17", tc8=("TCP_UNACCEPTABLE_14", "TCP_FLAGS_INVALID_11"))
+def test_unacceptable_segment_in_close_wait(peer, listener, row, segment):
+    """What is outside the window, or acknowledges what was never sent, draws an empty ACK in CLOSE-WAIT too."""
     connection = close_wait(peer, listener)
-    peer.send(f"{segment} ack 1")
-    peer.expect(". 1:1(0) ack 2")
+    peer.send(segment)
+    peer.expect(". 1:1(0) ack 2", rule=row)
+    peer.expect_state("CLOSE-WAIT", rule=row)
+    connection.expect_end(rule=row)
+
+
+@pytest.mark.parametrize("segment", [". 2:2(0) ack 1", "U. 2:2(0) ack 1 urg 1"], ids=["ack", "urg"])
+@covers("SA-CLOSEWAIT-13", "SA-CLOSEWAIT-22", behaviour="B-17", tc8="TCP_FLAGS_PROCESSING_07")
+def test_nothing_new_in_close_wait(peer, listener, segment):
+    """What brings nothing new draws nothing."""
+    connection = close_wait(peer, listener)
+    peer.send(segment)
+    peer.expect_silence()
     peer.expect_state("CLOSE-WAIT")
     connection.expect_end()
 
@@ -202,12 +219,28 @@ def test_what_does_not_acknowledge_the_fin_in_last_ack(peer, listener, segment):
     peer.expect_state("CLOSED")
 
 
-@pytest.mark.parametrize("segment", [". 1:1(0) ack 1", "P. 70000:70100(100) ack 1"], ids=["below", "above"])
-@covers("SA-LASTACK-14", "SA-LASTACK-21", "RFC9293-U-ACK-SYNC", behaviour="B-17",
+@pytest.mark.parametrize(("row", "segment"), [
+    ("SA-LASTACK-14", ". 1:1(0) ack 1"),
+    ("SA-LASTACK-15", ". 70000:70000(0) ack 1"),
+    ("SA-LASTACK-21", "P. 70000:70100(100) ack 1"),
+    ("SA-LASTACK-11", ". 2:2(0) ack 3"),
+], ids=["below", "above", "data-above", "future-ack"])
+@covers("SA-LASTACK-11", "SA-LASTACK-14", "SA-LASTACK-15", "SA-LASTACK-21", "RFC9293-U-ACK-SYNC", behaviour="B-17",
         tc8=("TCP_UNACCEPTABLE_12", "TCP_FLAGS_INVALID_13"))
-def test_segment_outside_the_window_in_last_ack(peer, listener, segment):
-    """Outside the window an empty ACK is drawn, and the target waits on."""
+def test_unacceptable_segment_in_last_ack(peer, listener, row, segment):
+    """What is outside the window, or acknowledges what was never sent, draws an empty ACK: the target waits on."""
     last_ack(peer, listener)
     peer.send(segment)
-    peer.expect(". 2:2(0) ack 2")
-    peer.expect_state("LAST-ACK")
+    peer.expect(". 2:2(0) ack 2", rule=row)
+    peer.expect_state("LAST-ACK", rule=row)
+
+
+@covers("SA-LASTACK-20", behaviour="B-17")
+def test_data_in_last_ack(peer, listener):
+    """Data behind the peer's FIN does not disturb LAST-ACK, unless the target resets the connection for it."""
+    last_ack(peer, listener)
+    peer.send("P. 2:102(100) ack 1")
+    peer.expect_silence(allow=[". 2:2(0) ack 2", "R 1:1(0)", "R. 2:2(0) ack 2"])
+    peer.send(". 2:2(0) ack 2")
+    peer.expect_silence(allow=["R 2:2(0)"])
+    peer.expect_state("CLOSED")

@@ -99,16 +99,20 @@ def test_data_behind_the_fin_in_closing(peer, listener):
     connection.expect_end()
 
 
-@pytest.mark.parametrize("segment", [". 1:1(0) ack 1", ". 70000:70000(0) ack 1", "P. 70000:70100(100) ack 1"],
-                         ids=["below", "above", "data-above"])
-@covers("SA-CLOSING-14", "SA-CLOSING-15", "SA-CLOSING-21", "RFC9293-U-ACK-SYNC", behaviour="B-21",
+@pytest.mark.parametrize(("row", "segment"), [
+    ("SA-CLOSING-14", ". 1:1(0) ack 1"),
+    ("SA-CLOSING-15", ". 70000:70000(0) ack 1"),
+    ("SA-CLOSING-21", "P. 70000:70100(100) ack 1"),
+    ("SA-CLOSING-11", ". 2:2(0) ack 3"),
+], ids=["below", "above", "data-above", "future-ack"])
+@covers("SA-CLOSING-11", "SA-CLOSING-14", "SA-CLOSING-15", "SA-CLOSING-21", "RFC9293-U-ACK-SYNC", behaviour="B-21",
         tc8=("TCP_UNACCEPTABLE_11", "TCP_FLAGS_INVALID_12"))
-def test_segment_outside_the_window_in_closing(peer, listener, segment):
-    """Outside the window an empty ACK is drawn, and the target waits on."""
+def test_unacceptable_segment_in_closing(peer, listener, row, segment):
+    """What is outside the window, or acknowledges what was never sent, draws an empty ACK: the target waits on."""
     closing(peer, listener)
     peer.send(segment)
-    peer.expect(". 2:2(0) ack 2")
-    peer.expect_state("CLOSING")
+    peer.expect(". 2:2(0) ack 2", rule=row)
+    peer.expect_state("CLOSING", rule=row)
 
 
 @covers("SA-CLOSING-05", behaviour="B-21")

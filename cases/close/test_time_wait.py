@@ -234,7 +234,7 @@ def test_newer_syn(peer, listener, profile):
 @needs("time_wait_reopen")
 @covers("RFC1337-DATA", behaviour="B-22")
 def test_old_duplicates_do_not_enter_the_new_connection(peer, listener, case):
-    """The new connection on the four-tuple takes its own octets alone: the old one's draw an ACK, its reset nothing."""
+    """The new connection takes its own octets alone: the old one's draw an ACK, and its reset nothing."""
     time_wait(peer, listener)
     case.forget(peer)
     new = case.peer(local_port=peer.flow.local_port, target_port=peer.flow.target_port,

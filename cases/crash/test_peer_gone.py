@@ -12,17 +12,19 @@ LEAST_R2_S = 100.0
 
 
 def repeated(peer, text, profile, *, orphan=False):
-    """Follow the back-off of the segment that has just come for as long as it is sure to go on.
+    """Follow the back-off of the segment that came last for as long as it is sure to go on.
 
-    Returns the last wait, and how many repetitions may yet follow.
+    Returns when the target has to give up, counted from the last repetition, and how many more may come until then.
     """
     sent = peer.last
-    again = peer.expect(text, after(*first_gap_s(profile)))
+    first = again = peer.expect(text, after(*first_gap_s(profile)))
     sure, possible = repetitions(profile, seconds_between(sent, again), orphan=orphan)
     for _ in range(sure - 1):
         gap = seconds_between(sent, again)
         sent, again = again, peer.expect(text, after(*doubled_s(profile, gap)))
-    return seconds_between(sent, again), possible - sure
+    more = possible - sure
+    return given_up_s(profile, seconds_between(sent, again), elapsed_s=seconds_between(first, again), more=more,
+                      orphan=orphan), more
 
 
 @covers("RFC9293-MUST-20", "RFC9293-MUST-19", "RFC9293-U-RST-CLOSED-ACK", "SA-CLOSED-05", behaviour="B-14",
@@ -33,9 +35,9 @@ def test_data_is_repeated_until_r2(peer, listener, profile):
     peer.count_repeats()
     connection.send(100)
     peer.expect(DATA)
-    gap, more = repeated(peer, DATA, profile)
+    end, more = repeated(peer, DATA, profile)
     connection.expect_pending_error("")
-    connection.expect_error("ETIMEDOUT", after(*given_up_s(profile, gap, more=more), since=peer.last))
+    connection.expect_error("ETIMEDOUT", after(*end, since=peer.last))
     peer.expect_silence(allow=[DATA] * more)
     peer.expect_state("CLOSED")
     peer.send(". 1:1(0) ack 101")
@@ -80,9 +82,11 @@ def test_closed_connection_is_given_up(peer, listener, profile):
     """The application closes, and the FIN is never acknowledged: it is repeated for as long as the profile says."""
     fin_wait_1(peer, listener)
     peer.count_repeats()
-    gap, more = repeated(peer, FIN, profile, orphan=True)
+    (least, latest), more = repeated(peer, FIN, profile, orphan=True)
+    nearly_over = 0.9 * least
+    peer.expect_silence(for_s=nearly_over, allow=[FIN] * more)
     peer.expect_state("FIN-WAIT-1")
-    peer.expect_silence(for_s=over_s(profile, given_up_s(profile, gap, more=more)[1]), allow=[FIN] * more)
+    peer.expect_silence(for_s=over_s(profile, latest) - nearly_over, allow=[FIN] * more)
     peer.expect_state("CLOSED")
     peer.send(". 1:1(0) ack 2")
     peer.expect("R 2:2(0)", rule="RFC9293-U-RST-CLOSED-ACK")

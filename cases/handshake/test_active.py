@@ -12,7 +12,7 @@ pytestmark = needs("active_open")
 def test_connect_emits_syn(peer, upper):
     """connect() emits a SYN: no ACK bit, no data, no flag besides; and it waits."""
     _, connecting = upper.connect(peer)
-    peer.expect("S 0:0(0) <...>", ack=0)
+    peer.expect("S 0:0(0) <...>")
     peer.expect_state("SYN-SENT")
     connecting.expect_open()
 
@@ -73,7 +73,7 @@ def test_data_with_the_syn_ack(peer, upper):
 
 @covers("SA-SYNSENT-05", "RFC9293-U-FIN-INORDER", behaviour="B-02")
 def test_fin_with_the_syn_ack(peer, upper):
-    """FIN on the SYN,ACK is acknowledged at once, or when it comes again; then CLOSE-WAIT, and the stream has ended."""
+    """FIN on the SYN,ACK is acknowledged at once, or when it comes again; then CLOSE-WAIT, and the stream is over."""
     connection, connecting = syn_sent(peer, upper)
     peer.send("SF. 0:0(0) ack 1 win 65535 <mss 1460>")
     peer.expect_one_of([". 1:1(0) ack 2", ". 1:1(0) ack 1"])

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pytest
 
-from harness.authoring import Kind, covers, established, needs, octets
+from harness.authoring import Kind, covers, established, needs
 
 
 def syn_acks(*offered: str) -> list[str]:
@@ -72,7 +72,7 @@ def test_window_scale_only_if_offered(peer, listener):
 
 
 @needs("sack", "timestamps", "window_scaling")
-@covers("RFC7323-WS-5", "RFC7323-TS-3", "RFC7323-TS-6", "SA-SYNRCVD-01", behaviour="B-01")
+@covers("SA-LISTEN-01", "SA-SYNRCVD-01", "RFC7323-WS-5", "RFC7323-TS-3", "RFC7323-TS-6", behaviour="B-01")
 def test_all_offered_all_answered(peer, listener):
     """A target that has the options answers each offer, and a handshake with all of them establishes."""
     peer.send("S 0:0(0) win 65535 <mss 1460,sackOK,TS val 100 ecr 0,wscale 7>")
@@ -129,7 +129,7 @@ def test_three_peers_one_listener(case, listener):
     for peer in peers:
         peer.send(". 1:1(0) ack 1")
         connection = listener.accept(peer)
-        connection.send(octets("target", 0, 10))
+        connection.send(10)
         peer.expect(". 1:11(10) ack 1")
 
 

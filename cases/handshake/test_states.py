@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""B-23, the opening states: each is reached, and known by what probes draw, by the target's report, by the application.
+"""B-23, the opening states: each is reached, and known by what probes draw, the target's report, and the application.
 
 What tells them apart on the wire: RST upon everything (CLOSED); RST upon an ACK, SYN,ACK upon a SYN (LISTEN); RST upon
 a wrong ACK, nothing upon the right one (SYN-SENT); SYN,ACK once more upon the same SYN (SYN-RECEIVED); an ACK upon

@@ -57,7 +57,8 @@ def test_right_checksum_is_sent(peer, listener, size):
     seen.append(peer.expect(f". {2 + size}:{2 + size}(0) ack 12"))
     for segment in seen:
         if segment.verdict is not Checksum.GOOD:
-            raise peer.case.mismatch(expected="the right checksum", got=f"{segment.checksum:#06x}", fields=("checksum",))
+            raise peer.case.mismatch(expected="the right checksum", got=f"{segment.checksum:#06x}",
+                                     fields=("checksum",))
 
 
 @covers("RFC9293-MUST-2", behaviour="B-04", tc8="TCP_CHECKSUM_03")

@@ -7,6 +7,7 @@ again and again, the second where many are opened at one time and the clock's pa
 
 from __future__ import annotations
 
+import itertools
 import math
 from ipaddress import ip_network
 
@@ -136,7 +137,7 @@ def least_improbable(trials, probability):
 def guesses(offsets):
     """For each model of somebody who does not know the secret: how far each of its guesses is from the truth."""
     first = offsets[0]
-    pairs = list(zip(offsets, offsets[1:], strict=False))
+    pairs = list(itertools.pairwise(offsets))
     threes = list(zip(offsets, offsets[1:], offsets[2:], strict=False))
     return {
         "the clock alone": [seq.diff(offset, first) for offset in offsets[1:]],
@@ -237,7 +238,7 @@ def shortly_before_the_wrap(case, listener, rate):
 
 @covers("RFC9293-U-WRAP", behaviour="B-05")
 def test_stream_of_the_target_wraps(case, listener, profile):
-    """Begun shortly before 2**32, the target's stream goes on at 0: data, FIN and our acknowledgements count through."""
+    """Begun shortly before 2**32, the target's stream goes on at 0: data, FIN and our acknowledgements all count on."""
     peer, distance = shortly_before_the_wrap(case, listener, rate_of(profile))
     peer.send(". 1:1(0) ack 1")
     connection = listener.accept(peer)

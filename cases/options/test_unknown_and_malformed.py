@@ -10,12 +10,19 @@ import pytest
 
 from harness.authoring import ACK, FIN, RST, Option, Segment, covers, established, needs, syn_sent
 
+KNOWN = {"no-operations": "nop,nop,nop,nop", "end": "eol"}
 UNKNOWN = {
     "experiment": "kind 253 0x0a0b0c0d",
     "no data": "kind 254",
     "unassigned": "kind 99 0x01",
     "long": "kind 200 0x" + "5a" * 28,
     "two": "kind 77 0x0102,kind 78 0x03",
+}
+ODD = {
+    "scale first": "wscale 7,mss 700,sackOK,TS val 1000 ecr 0",
+    "mss last": "sackOK,wscale 7,TS val 1000 ecr 0,mss 700",
+    "padded by one": "nop,TS val 1000 ecr 0,nop,mss 700,nop,sackOK,nop,wscale 7",
+    "padded by three": "nop,nop,nop,mss 700,wscale 7,sackOK,nop,nop,nop,TS val 1000 ecr 0",
 }
 MALFORMED = {
     "mss of length 0": (Option(2, b"\x02\xbc", 0),),
@@ -85,14 +92,10 @@ def test_header_full_of_nops_is_taken(peer, listener):
 
 @covers("RFC9293-MUST-64", behaviour="B-06")
 @needs("sack", "window_scaling", "timestamps")
-@pytest.mark.parametrize("offer", [
-    "wscale 7,mss 700,sackOK,TS val 1000 ecr 0", "sackOK,wscale 7,TS val 1000 ecr 0,mss 700",
-    "nop,TS val 1000 ecr 0,nop,mss 700,nop,sackOK,nop,wscale 7",
-    "nop,nop,nop,mss 700,wscale 7,sackOK,nop,nop,nop,TS val 1000 ecr 0",
-])
-def test_options_are_read_at_odd_places(peer, listener, offer):
+@pytest.mark.parametrize("order", ODD)
+def test_options_are_read_at_odd_places(peer, listener, order):
     """Packed without padding, in any order and at any alignment, all four take effect."""
-    connection = established(peer, listener, offer=f"<{offer}>",
+    connection = established(peer, listener, offer=f"<{ODD[order]}>",
                              third=". 1:1(0) ack 1 win 500 <nop,TS val 1001 ecr 0,nop>")
     connection.send(1376)
     peer.expect(". 1:689(688) ack 1 <TS val * ecr 1001>")
@@ -139,9 +142,10 @@ def test_unknown_option_in_a_syn_ack_is_skipped(peer, upper, which):
 
 
 @covers("RFC9293-MUST-5", "RFC9293-MUST-6", behaviour="B-06")
-@pytest.mark.parametrize("option", ["nop,nop,nop,nop", "eol", *UNKNOWN.values()])
-def test_options_are_taken_in_every_segment(peer, listener, option):
+@pytest.mark.parametrize("which", [*KNOWN, *UNKNOWN])
+def test_options_are_taken_in_every_segment(peer, listener, which):
     """Third segment, data, acknowledgement and FIN do with an option what they do without."""
+    option = (KNOWN | UNKNOWN)[which]
     peer.send(f"S 0:0(0) win 65535 <mss 1460,{option}>")
     peer.expect("S. 0:0(0) ack 1 <mss *>")
     peer.send(f". 1:1(0) ack 1 <{option}>")
@@ -163,11 +167,11 @@ def test_options_are_taken_in_every_segment(peer, listener, option):
 
 
 @covers("RFC9293-MUST-5", "RFC9293-U-RST-EXACT", behaviour="B-06")
-@pytest.mark.parametrize("option", ["nop,nop", *UNKNOWN.values()])
-def test_options_are_taken_in_a_reset(case, peer, listener, option):
+@pytest.mark.parametrize("which", [*KNOWN, *UNKNOWN])
+def test_options_are_taken_in_a_reset(peer, listener, which):
     """A reset with an option ends the connection as one without does, and the application is told."""
     connection = established(peer, listener)
-    peer.send(f"R 1:1(0) <{option}>")
+    peer.send(f"R 1:1(0) <{(KNOWN | UNKNOWN)[which]}>")
     connection.expect_error("ECONNRESET")
     peer.send(". 1:1(0) ack 1")
     peer.expect("R 1:1(0)")

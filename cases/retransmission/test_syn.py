@@ -59,7 +59,7 @@ def test_data_waits_three_seconds_after_a_lost_syn(peer, upper, profile):
         pytest.skip("not applicable: the initial time-out is no shorter than 3 s")
     connection, connecting = syn_sent(peer, upper)
     with peer.case.preamble():
-        peer.expect("S 0:0(0) <...>", after(syn_gaps_s(profile)[0]))
+        peer.expect("S 0:0(0) <...>", within_s=2 * syn_gaps_s(profile)[0])
         peer.send(f"S. 0:0(0) ack 1 win 65535 {OFFER}")
         peer.expect(". 1:1(0) ack 1")
         connecting.expect("done")

@@ -153,9 +153,8 @@ class Case:
 
     def take_icmp(self, message: IcmpMessage, packet: Packet) -> str:
         """An ICMP message of the target; an error about what an earlier case sent (a late time-out) is a stray."""
-        quoted = message.quoted
-        if quoted is not None and len(quoted.payload) >= 4 and quoted.protocol in (ip.TCP, ip.UDP) and \
-                self._own_ports.isdisjoint(struct.unpack_from(">HH", quoted.payload)):
+        ports = _ports_quoted(message)
+        if ports and self._own_ports.isdisjoint(ports):
             return ""
         step = self.step("target", _icmp_text(message))
         self._icmp.append((message, step))
@@ -234,14 +233,14 @@ class Case:
         return rule, known.level.value
 
     def mismatch(self, *, expected: str, got: str, rule: str | None = None, fields: Sequence[str] = (),
-                 state: str = "", detail: str = "") -> Mismatch:
-        """The finding that ends the case; raise it.
+                 state: str = "", detail: str = "", step: Step | None = None) -> Mismatch:
+        """The finding that ends the case; raise it. `step` is the line it is about, the last one by default.
 
         While the case is only being brought to where it begins, the same is an `Inconclusive` (DESIGN, rule 3).
         """
         requirement, level = self.requirement(rule)
         finding = Finding(requirement=requirement, level=level, source="case", expected=expected, got=got,
-                          fields=tuple(fields), step=max(0, len(self.story.steps) - 1), state=state, detail=detail)
+                          fields=tuple(fields), step=self.story.index(step), state=state, detail=detail)
         if self._in_preamble:
             raise Inconclusive(f"the target could not be brought to where the case begins: expected {expected}, "
                                f"got {got}")
@@ -301,7 +300,7 @@ class Case:
                   if not same]
         if fields:
             step.mark = "mismatch"
-            raise self.mismatch(expected=wanted, got=_icmp_text(message), rule=rule, fields=fields)
+            raise self.mismatch(expected=wanted, got=_icmp_text(message), rule=rule, fields=fields, step=step)
         self.story.proof.add("wire")
         return message
 
@@ -314,6 +313,7 @@ class Case:
         Raises Inconclusive without the refusal.
         """
         probe = self.peer()
+        self.note("sentinel: a SYN to a closed port proves that path and target are alive")
         with self.preamble():
             probe.send("S 0:0(0) win 65535")
             probe.expect("R. 0:0(0) ack 1")
@@ -326,7 +326,7 @@ class Case:
             peer.finish()
         for step in [step for _, step in (*self._icmp, *self._others)]:
             step.mark = "unexpected"
-            raise self.mismatch(expected="nothing more", got=step.text)
+            raise self.mismatch(expected="nothing more", got=step.text, step=step)
         for finding in self.story.findings:
             if finding.deviation is None and finding.level.startswith("MUST"):
                 raise Mismatch(finding)
@@ -334,7 +334,18 @@ class Case:
             raise Mismatch(self.story.findings[0])
 
     def close(self) -> None:
-        """End the connections that are left on the target, and take the trace off the injector."""
+        """End the connections that are left on the target, and take the trace off the injector.
+
+        That is no part of the story any more.
+        """
+        self.injector.stamp()
+        story = self.story.closed()
+        try:
+            self._clean_up()
+        finally:
+            self.story = story
+
+    def _clean_up(self) -> None:
         for handle in self.handles:
             self.upper.abort(handle)
         for peer in self._peers.values():
@@ -348,6 +359,15 @@ class Case:
 def _packet_of(flow: Flow, segment: Segment) -> Packet:
     return Packet(source=flow.target, destination=flow.local, protocol=6, ttl=segment.ttl or 0,
                   traffic_class=segment.traffic_class or 0, fragment=False, payload=b"", raw=segment.raw)
+
+
+def _ports_quoted(message: IcmpMessage) -> tuple[int, ...]:
+    """The ports of the packet that an error quotes; none of a later fragment, or of a protocol that has none."""
+    quoted = message.quoted
+    if quoted is None or quoted.protocol not in (ip.TCP, ip.UDP) or len(quoted.payload) < 4 or \
+            ip.fragment_offset(quoted):
+        return ()
+    return struct.unpack_from(">HH", quoted.payload)
 
 
 def _icmp_text(message: IcmpMessage) -> str:

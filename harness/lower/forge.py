@@ -125,9 +125,10 @@ def describe(octets: bytes) -> str:
         return f"IP packet, {len(octets)} octets"
     if packet.ipv6:
         field, identification = struct.unpack_from(">HI", packet.raw, 42)
-        start, more = field & ~7, field & 1
+        more = field & 1
     else:
         identification, field = struct.unpack_from(">HH", packet.raw, 4)
-        start, more = (field & 0x1FFF) * _UNIT, field & _MORE4
+        more = field & _MORE4
+    start = ip.fragment_offset(packet)
     end = start + len(packet.payload)
     return f"IP fragment {identification}, octets {start}:{end}, {'more to come' if more else 'the last'}"

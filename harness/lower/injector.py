@@ -115,6 +115,9 @@ class Injector:
     def stamp(self) -> None:
         """Read the tap: every transmission so far gets the instant at which the kernel sent it."""
         for frame in self.link.sent():
+            # On an interface of the machine the tap sees what others send as well.
+            if all(transmission.frame != frame.data for transmission in self._unstamped):
+                continue
             while self._unstamped:
                 transmission = self._unstamped.popleft()
                 if transmission.frame == frame.data:

@@ -14,7 +14,7 @@ from ..wire.clock import SECOND
 from ..wire.codec import decode, encode
 from ..wire.errors import ScriptError
 from ..wire.notation import Notation, parse, render
-from ..wire.segment import ACK, RST, SYN, Flow, Segment
+from ..wire.segment import ACK, FIN, RST, SYN, Flow, Segment
 from . import stream
 from .injector import Transmission
 from .matching import WILDCARDS, Pattern, describe, differences, of_segment
@@ -29,6 +29,16 @@ Spec = str | Segment
 """What may be expected: the notation, or a `Segment` in which None is the wildcard."""
 
 DEFAULT_WINDOW: Final = 65535
+
+_SYN_NUMBER: Final = 256
+_FIN_NUMBER: Final = 257
+
+
+def _numbered(segment: Segment) -> dict[int, int]:
+    """What a segment says under each sequence number: an octet, or beyond an octet's values its SYN or FIN."""
+    said = [*([_SYN_NUMBER] if segment.has(SYN) else ()), *(segment.payload or b""),
+            *([_FIN_NUMBER] if segment.has(FIN) else ())]
+    return {arithmetic.add(segment.seq or 0, at): what for at, what in enumerate(said)}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -179,19 +189,39 @@ class Peer:
         """
         if self._repeats_count or not segment.length or segment.has(RST):
             return False
-        end = arithmetic.add(segment.seq or 0, segment.length)
-        if arithmetic.lt(self.receive_next, end):
-            return False
-        first = next((known for known in self._arrived if known.length and not known.has(RST)
-                      and arithmetic.lt(segment.seq or 0, arithmetic.add(known.seq or 0, known.length))), None)
+        first = self._first_telling(segment)
         if first is None:
             return False
+        end = arithmetic.add(segment.seq or 0, segment.length)
         self.case.injector.stamp()
         stamp = segment.stamp_ns or 0
         if any(arithmetic.le(end, ack) and sent.stamp_ns < stamp for ack, sent in self._acknowledged):
             return False
         shortest = round(self.case.profile.timer("probe_timeout_min_s") * SECOND)
         return stamp - (first.stamp_ns or 0) >= shortest
+
+    def _first_telling(self, segment: Segment) -> Segment | None:
+        """The first of the arrivals that said what this one says again; None unless all of it came before, alike."""
+        left = _numbered(segment)
+        first = None
+        for known in self._arrived:
+            if known.has(RST) or not self._overlap(known, segment):
+                continue
+            numbered = _numbered(known)
+            again = left.keys() & numbered.keys()
+            if any(left[number] != numbered[number] for number in again):
+                return None
+            first = first or (known if again else None)
+            for number in again:
+                del left[number]
+            if not left:
+                return first
+        return None
+
+    @staticmethod
+    def _overlap(one: Segment, other: Segment) -> bool:
+        return (arithmetic.lt(one.seq or 0, arithmetic.add(other.seq or 0, other.length))
+                and arithmetic.lt(other.seq or 0, arithmetic.add(one.seq or 0, one.length)))
 
     def count_repeats(self) -> None:
         """From here on a repetition is a segment like any other: the case is about when and how often one comes."""
@@ -280,7 +310,7 @@ class Peer:
                 expected=f"{arrival.step.text} after {(check.earliest_ns - began) / SECOND:.3f} to "
                          f"{(check.latest_ns - began) / SECOND:.3f} s",
                 got=f"{arrival.step.text} after {(check.got_ns - began) / SECOND:.3f} s",
-                rule=rule, fields=("time",), state=self._state())
+                rule=rule, fields=("time",), state=self._state(), step=arrival.step)
 
     def _missing(self, patterns: Sequence[Pattern], due: After | None, rule: str | None) -> Exception:
         wanted = self._described(patterns)
@@ -297,7 +327,7 @@ class Peer:
             came, due = arrival.segment.payload or b"", self._due(arrival.segment) or b""
             detail = f"payload {came[:32]!r}, due {due[:32]!r}"
         return self.case.mismatch(expected=self._described(patterns), got=arrival.step.text, rule=rule, fields=fields,
-                                  state=self._state(), detail=detail)
+                                  state=self._state(), detail=detail, step=arrival.step)
 
     def _described(self, patterns: Sequence[Pattern]) -> str:
         return " or ".join(describe(pattern, seq_base=self.irs or 0, ack_base=self.iss) for pattern in patterns)
@@ -318,12 +348,16 @@ class Peer:
         allowed = list(allow)
         while self._inbox:
             arrival = self._inbox.popleft()
-            if any(not self._unlike(self._pattern(other, {}), arrival.segment) for other in allowed) or \
-                    self._repeated_because_we_were_late(arrival.segment):
+            if any(not self._unlike(self._pattern(other, {}), arrival.segment) for other in allowed):
+                arrival.step.mark = "allowed"
+                self._accept(arrival)
+                continue
+            if self._repeated_because_we_were_late(arrival.segment):
                 arrival.step.mark = "allowed"
                 continue
             arrival.step.mark = "unexpected"
-            raise self.case.mismatch(expected=expected, got=arrival.step.text, rule=rule, state=self._state())
+            raise self.case.mismatch(expected=expected, got=arrival.step.text, rule=rule, state=self._state(),
+                                     step=arrival.step)
 
     def expect_state(self, state: str, *, rule: str | None = None) -> None:
         """The target itself must say that the connection is in this state (RFC 9293, 3.3.2).

@@ -10,6 +10,8 @@ from functools import lru_cache
 from typing import Final
 
 _PRINTABLE: Final = bytes(range(0x21, 0x7F))
+_PERIOD: Final = 94 * 94
+"""After so many octets the stream repeats itself."""
 
 
 @lru_cache(maxsize=8)
@@ -20,6 +22,7 @@ def _block(first: int, size: int) -> bytes:
 
 def octets(side: str, start: int, count: int) -> bytes:
     """`count` octets of the stream of `injector` or `target`, from the `start`-th on (0 is the first after the SYN)."""
+    start %= _PERIOD
     size = 1 << 12
     while size < start + count:
         size <<= 1

@@ -8,7 +8,7 @@ speaks about the target; errors of ours are in `harness.wire.errors`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 
@@ -114,3 +114,21 @@ class Story:
     findings: list[Finding] = field(default_factory=list)
     proof: set[str] = field(default_factory=set)
     checks: list[TimingCheck] = field(default_factory=list)
+
+    def index(self, step: Step | None = None) -> int:
+        """The place of a step in the story, the last one's by default."""
+        if step is not None:
+            return next(at for at, known in enumerate(self.steps) if known is step)
+        return max(0, len(self.steps) - 1)
+
+    def closed(self) -> Story:
+        """A copy in the order in which things happened, to which nothing is added any more.
+
+        A segment is written down when it is read off the wire, which may be after something that came later.
+        """
+        order = sorted(range(len(self.steps)), key=lambda at: self.steps[at].at_ns)
+        place = {old: new for new, old in enumerate(order)}
+        return Story(
+            steps=[replace(self.steps[at]) for at in order],
+            findings=[replace(finding, step=place.get(finding.step, 0)) for finding in self.findings],
+            proof=set(self.proof), checks=list(self.checks))

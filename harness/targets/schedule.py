@@ -52,8 +52,7 @@ def data_gaps_s(profile: Profile, rto_s: float | None = None, *, sack: bool = Fa
 
 def orphan_gaps_s(profile: Profile, rto_s: float | None = None, *, sack: bool = False) -> tuple[float, ...]:
     """The same for what is left to send, the FIN included, once the application has closed."""
-    name = "orphan_retries" if profile.states("orphan_retries") else "data_retries"
-    return _until_r2(profile, rto_s, profile.limit(name), sack)
+    return _until_r2(profile, rto_s, _retries(profile, orphan=True), sack)
 
 
 def keepalive_schedule(profile: Profile) -> Keepalive:
@@ -85,24 +84,29 @@ def doubled_s(profile: Profile, gap_s: float) -> Range:
 def repetitions(profile: Profile, gap_s: float, *, orphan: bool = False) -> tuple[int, int]:
     """How often unanswered data is sent again, at least and at most, `gap_s` having been measured as the first wait.
 
-    They differ only where R2 is a time and the last repetition falls close to it. `orphan`: the application has
-    closed.
+    They differ only where R2 is a time and the last repetition may fall on either side of it. `orphan`: the application
+    has closed.
     """
-    name = "orphan_retries" if orphan and profile.states("orphan_retries") else "data_retries"
-    retries = profile.limit(name)
+    retries = _retries(profile, orphan)
     if profile.policy("data_give_up") == "count":
         return retries, retries
     return (_waits_until_r2(profile, _late_s(profile, gap_s), retries) - 1,
             _waits_until_r2(profile, _least_s(profile, gap_s), retries) - 1)
 
 
-def given_up_s(profile: Profile, gap_s: float, *, more: int = 0) -> Range:
-    """When the target gives up after a repetition that came `gap_s` after the one before, `more` being possible yet."""
+def given_up_s(profile: Profile, gap_s: float, *, elapsed_s: float, more: int = 0, orphan: bool = False) -> Range:
+    """When the target gives up, counted from a repetition that came `gap_s` after the sending before.
+
+    `elapsed_s` is how long before it the first repetition was, `more` how many may yet follow. Where R2 is a time, the
+    end comes with the first time-out that finds it over.
+    """
     least_s, latest_s = doubled_s(profile, gap_s)
     wait_s = latest_s
     for _ in range(more):
         wait_s = _late_s(profile, min(2 * wait_s, _greatest_s(profile)))
         latest_s += wait_s
+    if profile.policy("data_give_up") == "time":
+        least_s = max(least_s, _r2_s(profile, _retries(profile, orphan)) - elapsed_s)
     return least_s, latest_s
 
 
@@ -148,14 +152,23 @@ def _until_r2(profile: Profile, rto_s: float | None, retries: int, sack: bool) -
     return probe_s + _doubling(profile, first_s, _waits_until_r2(profile, real_s, retries))
 
 
-def _waits_until_r2(profile: Profile, rto_s: float, retries: int) -> int:
-    """How many waits there are where R2 is a time (Linux).
+def _retries(profile: Profile, orphan: bool) -> int:
+    return profile.limit("orphan_retries" if orphan and profile.states("orphan_retries") else "data_retries")
 
-    It is what `retries` repetitions would take after the least time-out, and it runs from the first repetition, not
-    from the first sending: so there is one repetition more than the number says. A real time-out is never quite the
-    least one (there is a round trip, and a tick), which decides when both come close.
+
+def _r2_s(profile: Profile, retries: int) -> float:
+    """R2 as a time: what that many repetitions would take after the least time-out (Linux)."""
+    return sum(_doubling(profile, profile.timer("rto_min_s"), retries + 1))
+
+
+def _waits_until_r2(profile: Profile, rto_s: float, retries: int) -> int:
+    """How many waits there are where R2 is a time.
+
+    It runs from the first repetition, not from the first sending: so there is one repetition more than the number says.
+    A real time-out is never quite the least one (there is a round trip, and a tick), which decides when both come
+    close.
     """
-    enough_s = sum(_doubling(profile, profile.timer("rto_min_s"), retries + 1))
+    enough_s = _r2_s(profile, retries)
     waits, elapsed_s, wait_s = 1, 0.0, rto_s
     while elapsed_s < enough_s:
         wait_s = min(2 * wait_s, _greatest_s(profile))

@@ -116,6 +116,18 @@ def _dissect_ipv6(octets: bytes, whole: bool) -> Packet | None:
                   fragment=piece, payload=octets[start:end], raw=octets[:end])
 
 
+def fragment_offset(packet: Packet) -> int:
+    """Where a piece begins in its datagram, in octets behind the IP header; 0 for a whole packet.
+
+    In IPv6 only a fragment header right behind the IP header is looked at.
+    """
+    if not packet.fragment:
+        return 0
+    if not packet.ipv6:
+        return (int.from_bytes(packet.raw[6:8], "big") & 0x1FFF) * 8
+    return int.from_bytes(packet.raw[42:44], "big") & 0xFFF8 if packet.raw[6] == _FRAGMENT else 0
+
+
 def header_is_good(packet: Packet) -> bool:
     """True if the IPv4 header checksum is right (RFC 791, 3.1); IPv6 has none, so always True."""
     if packet.ipv6:

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""B-28: what only the IPv6 fragment header can say, and what IPv6 answers by ICMP (RFC 8200, 4.5)."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.authoring import covers, established, families, forge, needs
+
+pytestmark = [families("ipv6"), needs("ip_reassembly")]
+
+DATA = "P. 1:1001(1000) ack 1"
+PAYLOAD_LENGTH, FRAGMENT_OFFSET = 4, 42
+"""Where these fields stand in a fragment, counted from its IPv6 header."""
+
+
+def expect_parameter_problem(case, code, pointer, rule=None):
+    """ICMPv6 parameter problem of this code that points at this octet."""
+    message = case.expect_icmp(4, code, rule=rule)
+    got = int.from_bytes(message.rest, "big")
+    if got != pointer:
+        raise case.mismatch(expected=f"pointer {pointer}", got=f"pointer {got}", rule=rule, fields=("pointer",))
+
+
+def expect_alive(peer, connection):
+    """Good fragments still make a segment."""
+    forge.send_cut(peer, DATA, 512)
+    peer.expect(". 1:1(0) ack 1001", rule="RFC8200-FRAG-OK")
+    connection.expect_data(1000, rule="RFC8200-FRAG-OK")
+
+
+@covers("RFC8200-FRAG-OK", behaviour="B-28")
+def test_atomic_fragment_is_a_whole_packet(peer, listener):
+    """A fragment header that says *first and last* is stepped over: the SYN in it is answered."""
+    segment, whole = forge.datagram(peer, "S 0:0(0) win 65535 <mss 1460>")
+    peer.sent(segment, forge.send_pieces(peer, [whole.piece(0)]))
+    peer.expect("S. 0:0(0) ack 1 <...>")
+
+
+@covers("RFC8200-FRAG-OK", behaviour="B-28")
+def test_atomic_fragments_are_apart_from_others(peer, listener):
+    """Two of them with one identification are two packets, also while fragments with the same one wait for more."""
+    connection = established(peer, listener)
+    first, whole = forge.datagram(peer, "P. 1:101(100) ack 1")
+    second, octets = peer.packet("P. 101:201(100) ack 1")
+    forge.send_pieces(peer, [whole.piece(0, 64)])
+    peer.sent(first, forge.send_pieces(peer, [whole.piece(0)]))
+    peer.sent(second, forge.send_pieces(peer, [forge.Datagram.of(octets, whole.identification).piece(0)]))
+    peer.expect(". 1:1(0) ack 201", allow=[". 1:1(0) ack 101"])
+    connection.expect_data(200)
+
+
+@covers("RFC8200-FRAG-LEN", "RFC8200-FRAG-OK", behaviour="B-28")
+def test_fragment_that_is_no_multiple_of_eight(peer, listener):
+    """Another must follow, and could not say where: dropped, and ICMP points at the payload length."""
+    connection = established(peer, listener)
+    _, whole = forge.datagram(peer, DATA)
+    forge.send_pieces(peer, [whole.piece(0, 509)])
+    expect_parameter_problem(peer.case, 0, PAYLOAD_LENGTH)
+    forge.send_pieces(peer, [whole.piece(512)])
+    peer.expect_silence()
+    expect_alive(peer, connection)
+
+
+@covers("RFC8200-FRAG-BIG", "RFC8200-FRAG-OK", behaviour="B-28")
+def test_overlong_total(peer, listener):
+    """A fragment that reaches past 65535 octets is dropped, and ICMP points at its offset; ping of death."""
+    connection = established(peer, listener)
+    _, whole = forge.datagram(peer, DATA)
+    forge.send_pieces(peer, [
+        whole.piece(0, 1016), *(whole.piece(at, data=bytes(1016), more=True) for at in range(1016, 65024, 1016)),
+        whole.piece(65024, data=bytes(504), more=True)])
+    peer.expect_silence()
+    forge.send_pieces(peer, [whole.piece(65528, data=bytes(1000), more=False)])
+    expect_parameter_problem(peer.case, 0, FRAGMENT_OFFSET)
+    expect_alive(peer, connection)
+
+
+@covers("RFC8200-FRAG-HDR", "RFC8200-FRAG-OK", "RFC1858-TINY", behaviour="B-28")
+@pytest.mark.parametrize("octets", [pytest.param(8, id="ports-only"), pytest.param(0, id="empty")])
+def test_tiny_first_fragment(peer, listener, octets):
+    """The first fragment ends inside the TCP header: dropped, and ICMP says that the header chain is incomplete."""
+    segment, whole = forge.datagram(peer, "S 0:0(0) win 65535 <mss 1460>")
+    forge.send_pieces(peer, [whole.piece(0, octets)])
+    peer.case.sentinel()
+    expect_parameter_problem(peer.case, 3, 0)
+    peer.sent(segment, forge.send_pieces(peer, [whole.piece(octets or 8)]))
+    peer.expect_silence(rule="RFC1858-TINY")
+    peer.send("S 0:0(0) win 65535 <mss 1460>")
+    peer.expect("S. 0:0(0) ack 1 <...>", rule="RFC8200-FRAG-OK")

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A case: its peers and ports, the rules that it is held against, waiting, and the end."""
+
+from __future__ import annotations
+
+import pytest
+from scripted import Scripted
+
+from harness.lower.case import Case, Ports
+from harness.lower.timing import after, seconds_between
+from harness.lower.verdict import Mismatch
+from harness.requirements.catalogue import load
+from harness.targets.base import addresses
+from harness.wire.errors import ScriptError
+
+
+@pytest.fixture
+def target() -> Scripted:
+    return Scripted()
+
+
+@pytest.fixture
+def made(target: Scripted) -> Case:
+    return target.case("RFC9293-MUST-2", "RFC9293-SHLD-14")
+
+
+def test_ports_are_fresh_for_a_long_time():
+    ports = Ports()
+    taken = [ports.take() for _ in range(40000)]
+    assert len(set(taken)) == 40000
+    assert (min(taken), max(taken)) == (20000, 59999)
+    assert ports.take() == taken[0]
+
+
+def test_peers_have_fresh_ports_and_numbers_of_their_own(target, made):
+    one, two = made.peer(), made.peer()
+    assert len({one.flow.local_port, one.flow.target_port, two.flow.local_port, two.flow.target_port}) == 4
+    assert one.iss != two.iss
+    assert target.case().peer().flow != one.flow
+
+
+def test_numbers_hang_on_the_name_and_the_seed(target):
+    def numbers(name: str, seed: int) -> list[int]:
+        made = Case(name=name, injector=target.injector, upper=target.upper, profile=target.case().profile,
+                    timing=target.case().timing, addresses=addresses("ipv4"), ports=target.ports, requirements={},
+                    seed=seed)
+        return [made.peer().iss for _ in range(5)]
+
+    assert numbers("a", 0) == numbers("a", 0)
+    assert numbers("a", 0) != numbers("b", 0)
+    assert numbers("a", 0) != numbers("a", 1)
+
+
+def test_a_peer_may_be_given_all_of_it(made):
+    peer = made.peer(target_port=7, local_port=8, local=bytes((198, 51, 100, 1)), iss=5)
+    assert (peer.flow.target_port, peer.flow.local_port, peer.flow.local, peer.iss) == (
+        7, 8, bytes((198, 51, 100, 1)), 5)
+
+
+def test_two_peers_cannot_be_one(made):
+    made.peer(target_port=7, local_port=8)
+    with pytest.raises(ScriptError, match="peer 8 -> 7: exists in this case already"):
+        made.peer(target_port=7, local_port=8)
+
+
+def test_a_peer_that_is_forgotten_makes_room(target, made):
+    peer = made.peer(target_port=7, local_port=8)
+    made.forget(peer)
+    again = made.peer(target_port=7, local_port=8)
+    target.say(again, "R 7:7(0)")
+    again.expect("R 7:7(0)")
+
+
+def test_a_peer_with_something_unread_is_not_forgotten(target, made):
+    peer = made.peer()
+    target.say(peer, "R 7:7(0)")
+    target.injector.drain()
+    with pytest.raises(Mismatch, match="nothing more"):
+        made.forget(peer)
+
+
+def test_what_comes_for_a_forgotten_peer_is_unexpected(target, made):
+    peer = made.peer()
+    made.forget(peer)
+    target.say(peer, "R 7:7(0)")
+    with pytest.raises(Mismatch, match="nothing more"):
+        made.finish()
+
+
+def test_the_first_requirement_is_the_default(made):
+    assert made.requirement(None) == ("RFC9293-MUST-2", "MUST")
+    assert made.requirement("RFC9293-SHLD-14") == ("RFC9293-SHLD-14", "SHOULD NOT")
+    assert made.level_of("RFC9293-MUST-3") == load().get("RFC9293-MUST-3").level.value
+
+
+def test_a_case_without_requirements_is_held_against_none(target, made):
+    made.requirements = {}
+    assert made.requirement(None) == ("none", "MUST")
+
+
+def test_a_pause_lets_the_targets_time_pass(target, made):
+    peer = made.peer()
+    target.say(peer, "R 7:7(0)", after_s=0.3)
+    before = made.moment()
+    made.pause(0.5)
+    assert seconds_between(before, made.moment()) == 0.5
+    peer.expect("R 7:7(0)")
+
+
+def test_advice_does_not_end_a_case_but_counts(made):
+    made.advise(expected="a", got="b", rule="RFC9293-SHLD-14")
+    made.note("it went on")
+    with pytest.raises(Mismatch, match="RFC9293-SHLD-14: expected a, got b"):
+        made.finish()
+    assert made.story.steps[-1].text == "it went on"
+
+
+def test_times_are_checked_against_the_targets_timers(made):
+    start = made.moment(0)
+    assert made.check_time("x", after(1.0), start, made.moment(1_135_000_000)).kept
+    assert not made.check_time("x", after(1.0), start, made.moment(1_135_000_001)).kept
+    assert not made.check_time("x", after(1.0, 1.0), start, made.moment(1_010_000_001)).kept
+    assert len(made.story.checks) == 3
+
+
+def test_a_case_that_met_nothing_wrong_ends_well(made):
+    made.peer()
+    made.finish()
+    made.close()
+    assert made.story.findings == []
+    assert made.trace == []
+
+
+def test_every_socket_is_aborted_at_the_end(target):
+    upper = target.script_upper()
+    made = target.case()
+    made.handles += ["one", "two"]
+    made.close()
+    assert upper.asked == [("abort", "one"), ("abort", "two")]

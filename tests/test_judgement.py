@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From findings and exceptions to the verdict, with the ledger in between."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from harness.lower.verdict import Finding, Inconclusive, Mismatch, Verdict
+from harness.targets.judgement import Judgement, NotApplicable, judge
+from harness.targets.ledger import Deviation, Ledger
+from harness.targets.versions import VersionRange
+from harness.wire.errors import LinkError, ScriptError
+
+CASE = "closed/reset::syn"
+
+
+def finding(**fields: Any) -> Finding:
+    known: dict[str, Any] = {"requirement": "RFC9293-MUST-2", "level": "MUST", "source": "case",
+                             "expected": "R 0:0(0)", "got": ". 0:0(0) ack 1"}
+    return Finding(**known | fields)
+
+
+def deviation(**fields: Any) -> Deviation:
+    known: dict[str, Any] = {"requirement": "RFC9293-MUST-2", "got": re.compile(r"\. 0:0\(0\).*"), "case": "closed/*",
+                             "versions": VersionRange.parse(">=5"), "reason": "it acknowledges", "evidence": "seen"}
+    return Deviation(**known | fields)
+
+
+def judged(*findings: Finding, error: BaseException | None = None, ledger: tuple[Deviation, ...] = (),
+           family: str = "ipv4", version: str = "6.1", case_id: str = CASE) -> Judgement:
+    return judge(findings, error, ledger=Ledger(ledger), case_id=case_id, family=family, version=version)
+
+
+def test_nothing_found_is_a_pass():
+    assert judged() == Judgement(verdict=Verdict.PASS, reason="", findings=())
+
+
+def test_a_must_that_is_broken_fails():
+    judgement = judged(finding(), error=Mismatch(finding()))
+    assert judgement.verdict is Verdict.FAIL
+    assert judgement.reason == "RFC9293-MUST-2: expected R 0:0(0), got . 0:0(0) ack 1"
+
+
+def test_a_should_that_is_not_kept_is_advice():
+    assert judged(finding(level="SHOULD"), error=Mismatch(finding())).verdict is Verdict.ADVICE
+
+
+def test_a_may_is_information_beside_a_pass():
+    judgement = judged(finding(level="MAY"), error=Mismatch(finding()))
+    assert judgement.verdict is Verdict.PASS
+    assert judgement.reason.startswith("RFC9293-MUST-2")
+
+
+def test_the_worst_of_several_gives_the_reason():
+    judgement = judged(finding(level="SHOULD", requirement="RFC9293-SHLD-14"), finding(expected="this"))
+    assert (judgement.verdict, judgement.reason) == (
+        Verdict.FAIL, "RFC9293-MUST-2: expected this, got . 0:0(0) ack 1")
+
+
+def test_a_known_deviation_is_explained():
+    judgement = judged(finding(), error=Mismatch(finding()), ledger=(deviation(),))
+    assert (judgement.verdict, judgement.reason) == (Verdict.KNOWN_DEVIATION, "it acknowledges")
+    assert judgement.findings[0].deviation == "it acknowledges"
+
+
+def test_advice_that_the_ledger_knows_is_a_known_deviation_too():
+    assert judged(finding(level="SHOULD"), ledger=(deviation(),)).verdict is Verdict.KNOWN_DEVIATION
+
+
+@pytest.mark.parametrize("other", [
+    {"requirement": "RFC9293-MUST-3"}, {"case": "close/*"}, {"got": re.compile("R.*")},
+    {"got": re.compile(r"\. 0:0")}, {"versions": VersionRange.parse(">=7")}, {"family": "ipv6"},
+    {"state": "LISTEN"}, {"case": "", "state": "LISTEN"},
+], ids=lambda other: "-".join(other))
+def test_an_entry_about_something_else_hides_nothing(other):
+    assert judged(finding(), ledger=(deviation(**other),)).verdict is Verdict.FAIL
+
+
+def test_an_entry_may_name_a_state_in_place_of_a_case():
+    known = deviation(case="", state="LISTEN")
+    assert judged(finding(state="LISTEN"), ledger=(known,)).verdict is Verdict.KNOWN_DEVIATION
+    assert judged(ledger=(known,)).verdict is Verdict.PASS
+
+
+def test_one_known_and_one_unknown_finding_fail():
+    assert judged(finding(), finding(got="F."), ledger=(deviation(),)).verdict is Verdict.FAIL
+
+
+def test_one_known_finding_and_advice_are_advice():
+    unknown = finding(got="F.", level="SHOULD")
+    assert judged(finding(), unknown, ledger=(deviation(),)).verdict is Verdict.ADVICE
+
+
+def test_a_deviation_that_did_not_happen_is_an_unexpected_pass():
+    judgement = judged(ledger=(deviation(),))
+    assert judgement.verdict is Verdict.UNEXPECTED_PASS
+    assert judgement.reason == "the ledger expects a deviation that did not happen: it acknowledges"
+
+
+@pytest.mark.parametrize("other", [{"version": "4.19"}, {"case_id": "close/active::x"}])
+def test_where_no_deviation_is_due_none_is_missed(other):
+    assert judged(ledger=(deviation(),), **other).verdict is Verdict.PASS
+
+
+def test_a_deviation_of_one_family_is_not_due_in_the_other():
+    assert judged(ledger=(deviation(family="ipv6"),)).verdict is Verdict.PASS
+    assert judged(ledger=(deviation(family="ipv6"),), family="ipv6").verdict is Verdict.UNEXPECTED_PASS
+
+
+def test_information_beside_a_missed_deviation_does_not_hide_it():
+    assert judged(finding(level="MAY", requirement="RFC9293-MAY-2"),
+                  ledger=(deviation(),)).verdict is Verdict.UNEXPECTED_PASS
+
+
+def test_a_case_that_shows_one_of_two_known_deviations_still_misses_the_other():
+    """Two entries that name one case are alternatives: each run shows one of them."""
+    other = deviation(got=re.compile("F.*"), reason="it closes")
+    assert judged(finding(), ledger=(deviation(), other)).verdict is Verdict.KNOWN_DEVIATION
+
+
+def test_inconclusive_is_no_unexpected_pass():
+    judgement = judged(error=Inconclusive("not there"), ledger=(deviation(),))
+    assert (judgement.verdict, judgement.reason) == (Verdict.INCONCLUSIVE, "not there")
+
+
+def test_what_was_found_before_it_became_inconclusive_is_kept():
+    judgement = judged(finding(), error=Inconclusive("not there"))
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert len(judgement.findings) == 1
+
+
+@pytest.mark.parametrize(("error", "reason"), [
+    (LinkError("lost"), "LinkError: lost"), (ScriptError("what?"), "ScriptError: what?"), (KeyError("x"), "KeyError: 'x'"),
+    (AssertionError("own"), "AssertionError: own"),
+])
+def test_everything_else_is_an_error(error, reason):
+    judgement = judged(finding(), error=error, ledger=(deviation(),))
+    assert (judgement.verdict, judgement.reason) == (Verdict.ERROR, reason)
+    assert len(judgement.findings) == 1
+
+
+def test_not_applicable():
+    judgement = judged(error=NotApplicable("no half close"), ledger=(deviation(),))
+    assert (judgement.verdict, judgement.reason) == (Verdict.NOT_APPLICABLE, "no half close")
