@@ -42,6 +42,7 @@ class Recorder:
         self._progress: Progress | None = None
         self._left_out: list[tuple[str, str, str]] = []
         self._faults: list[str] = []
+        self._uncollected: dict[str, str] = {}
         self._interrupted = False
         self._ended = 0
         self._began = time.monotonic()
@@ -79,8 +80,9 @@ class Recorder:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Keep what went wrong while collecting, since pytest's own terminal may be off."""
-        if report.failed and self._console:
-            self._faults.append(str(report.longrepr))
+        if report.failed:
+            # Each worker says it.
+            self._uncollected[report.nodeid] = str(report.longrepr)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
@@ -102,7 +104,8 @@ class Recorder:
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Remember that the user ended the run; pytest itself ends it when something cannot be collected."""
-        self._interrupted = not isinstance(excinfo.value, pytest.Session.Interrupted)
+        # Both pytest and xdist have a class of that name for it.
+        self._interrupted = type(excinfo.value).__name__ != "Interrupted"
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -126,8 +129,7 @@ class Recorder:
             return _PYTEST_STATUS[pytest.ExitCode(exitstatus)]
         if self._interrupted:
             return HARNESS
-        if exitstatus == pytest.ExitCode.INTERRUPTED:
-            # pytest gives up like this when a module of cases cannot be collected.
+        if self._uncollected or exitstatus == pytest.ExitCode.INTERRUPTED:
             return USAGE
         assert self.document is not None
         status = results_file.exit_status(self.document, strict=self._strict)
@@ -147,7 +149,7 @@ class Recorder:
         """Print the pages and the summary, in place of pytest's own."""
         if not self._console:
             return
-        for fault in self._faults:
+        for fault in (*self._uncollected.values(), *self._faults):
             print(fault, file=sys.stderr)
         if self.document is not None and (self._ended != USAGE or self.document["cases"]):
             self._print()

@@ -76,6 +76,18 @@ def test_overlong_total(peer, listener):
     expect_alive(peer, connection)
 
 
+@covers("RFC5722-RX", "RFC8200-FRAG-OVL", "RFC8200-FRAG-OK", behaviour="B-28")
+def test_forged_octets_do_not_get_in(peer, listener):
+    """A forged piece comes before the good one of its place, with the same checksum: neither makes it to TCP."""
+    connection = established(peer, listener)
+    _, whole = forge.datagram(peer, DATA)
+    good = whole.packet.payload[256:512]
+    forge.send_pieces(peer, [whole.piece(0, 256), whole.piece(256, data=good[2:] + good[:2]), whole.piece(256, 512),
+                             whole.piece(512)])
+    peer.expect_silence()
+    expect_alive(peer, connection)
+
+
 @covers("RFC8200-FRAG-HDR", "RFC8200-FRAG-OK", "RFC1858-TINY", behaviour="B-28")
 @pytest.mark.parametrize("octets", [pytest.param(8, id="ports-only"), pytest.param(0, id="empty")])
 def test_tiny_first_fragment(peer, listener, octets):

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Rights and labs for the tests that need a real kernel."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from harness.lower.case import Case
+from harness.requirements.catalogue import load
+from harness.targets.base import Target, addresses
+from harness.wire.errors import LinkError
+from harness.wire.netns import can_make_namespaces, enter_user_namespace
+
+pytest_plugins = ["pytester"]
+
+MakeCase = Callable[..., Case]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """An ordinary user's tests run in a user namespace, entered before there are workers or threads."""
+    if not hasattr(config, "workerinput") and not can_make_namespaces():
+        with contextlib.suppress(LinkError):
+            enter_user_namespace()
+
+
+@pytest.fixture(scope="session")
+def rights() -> None:
+    """Skip where no lab can be made, and say why."""
+    from harness.doctor import missing
+
+    if reason := missing("lab"):
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def linux(rights: None) -> Iterator[Target]:
+    """This machine's kernel as a target, in a lab of the module's own."""
+    from harness.targets.namespace import make_linux
+    from harness.targets.registry import parse_spec
+
+    made = make_linux(parse_spec("linux"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def new_case(linux: Target) -> Iterator[MakeCase]:
+    """Make a case on the kernel; it is closed behind the test."""
+    made: list[Case] = []
+
+    def make(family: str = "ipv4", target: Target = linux) -> Case:
+        catalogue = load()
+        made.append(Case(name=f"tests/{len(made)}", injector=target.injector, upper=target.upper,
+                         profile=target.profile, timing=target.timing, addresses=addresses(family),
+                         ports=target.ports, requirements={"RFC9293-MUST-2": catalogue.get("RFC9293-MUST-2")}))
+        return made[-1]
+
+    yield make
+    for case in made:
+        case.close()
