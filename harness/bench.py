@@ -239,9 +239,12 @@ def _scapy(made: _Bench) -> Iterator[None]:
     with made.lab.injector_side.entered():
         logging.getLogger("scapy").setLevel(logging.ERROR)
         # Without these scapy's configuration has neither interfaces nor a place for addresses.
-        import scapy.layers.l2
-        import scapy.sendrecv
+        from scapy import sendrecv
         from scapy.config import conf
+        from scapy.layers import l2
+
+        assert sendrecv is not None
+        assert l2 is not None
 
         # scapy may have looked at another namespace's interfaces and routes when it was imported.
         conf.ifaces.reload()

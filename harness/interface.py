@@ -145,7 +145,8 @@ def _next_hop(route: Any, host: Address, index: int, interface: str) -> Address:
         found = route.route("get", family=family, dst=str(host), oif=index)
     except NetlinkError as error:
         reason = "no route" if error.code in (errno.ENETUNREACH, errno.EHOSTUNREACH) else str(error)
-        raise UsageError(f"HOST {host}: {reason} by {interface}; ip route get {host} oif {interface} says more") from None
+        raise UsageError(f"HOST {host}: {reason} by {interface}; `ip route get {host} oif {interface}` "
+                         "says more") from None
     attributes = _attributes(found[0])
     if found[0]["type"] == _LOCAL:
         raise UsageError(f"HOST {host}: is this machine; without --interface the lab's own target can be reached")

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+import _pytest._code
+import pluggy
 import pytest
 
 from .lower.case import Case
@@ -128,7 +130,7 @@ def record_of(run: Run) -> dict[str, Any]:
         "verdict": judgement.verdict.value, "reason": judgement.reason,
         "findings": [asdict(finding) for finding in judgement.findings],
         "steps": [asdict(step) for step in story.steps], "proof": sorted(story.proof),
-        "timing": {"tolerance_ns": case.timing.tolerance_ns, "checks": [asdict(check) for check in story.checks]},
+        "timing": {"tolerance_ns": case.tolerance_ns, "checks": [asdict(check) for check in story.checks]},
         "duration_s": round((case.clock.now() - case.began_ns) / SECOND, 6), "segments": len(case.trace),
         "capture": str(run.capture) if run.capture else None,
     }
@@ -138,4 +140,11 @@ def log_of(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
     """What an error of ours has to say: its line if it was foreseen, the way to it if not."""
     if isinstance(excinfo.value, HarnessError):
         return str(excinfo.value)
-    return str(excinfo.getrepr(style="short"))
+    return str(excinfo.getrepr(style="short", tbfilter=_own_part))
+
+
+def _own_part(excinfo: pytest.ExceptionInfo[BaseException]) -> _pytest._code.Traceback:
+    """The way to an error without what pytest and the plugin do to get there."""
+    machinery = (Path(_pytest.__file__).parent, Path(pluggy.__file__).parent, Path(__file__).with_name("plugin.py"))
+    own = excinfo.traceback.filter(lambda entry: not any(Path(entry.path).is_relative_to(folder) for folder in machinery))
+    return own or excinfo.traceback

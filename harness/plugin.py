@@ -21,7 +21,7 @@ from .item import Run, blank_record, case_id, family_of, is_case, ledger_name, l
 from .lower.application import Application, Listener
 from .lower.case import Case
 from .lower.peer import Peer
-from .lower.verdict import Verdict
+from .lower.verdict import Inconclusive, Mismatch, Verdict
 from .recorder import Recorder, one_line_of
 from .report.junit import properties
 from .requirements.catalogue import load
@@ -88,15 +88,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config, path=Path(config.getoption("results")), target=describe(config.getoption("target")),
         run={"tool": f"tcpqual {__version__}", "clock": clock_of(profile), "seed": config.getoption("seed"),
              "kernel": _kernel()},
-        strict=config.getoption("strict_should"), console=config.getoption("verdicts")), "tcpqual-recorder")
+        strict=config.getoption("strict_should"), console=config.getoption("verdicts"),
+        cases=_is_for_cases(config)), "tcpqual-recorder")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
-    """An error of usage, before any case, is one line and exit status 2; one of the way to the target is 3."""
+    """An error of usage, before any case, is one line and exit status 2; one of the way to the target is 3.
+
+    What pytest says of a run that is not about cases is pytest's.
+    """
     try:
         return (yield)
-    except (UsageError, pytest.UsageError) as error:
+    except pytest.UsageError as error:
+        if not isinstance(error.__cause__, HarnessError) and not _is_for_cases(config):
+            raise
+        return _stop(2, error)
+    except UsageError as error:
         return _stop(2, error)
     except HarnessError as error:
         return _stop(3, error)
@@ -281,6 +289,23 @@ def capture(case: Case) -> Any:
 
 
 # -- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
+    """What a target does while a fixture brings it to where the case begins is a part of the case, and judged so."""
+    try:
+        return (yield)
+    except (Mismatch, Inconclusive) as error:
+        if item.stash.get(_RUN, None) is None:
+            raise
+        early = error
+
+    def play() -> None:
+        raise early
+
+    item.runtest = play  # type: ignore[method-assign]
+    return None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -31,13 +31,14 @@ class Recorder:
     """Gathers what the workers (or this very process) report about cases."""
 
     def __init__(self, config: pytest.Config, *, path: Path, target: Mapping[str, Any], run: Mapping[str, Any],
-                 strict: bool, console: bool) -> None:
+                 strict: bool, console: bool, cases: bool) -> None:
         self._config = config
         self._path = path
         self._target = target
         self._run = run
         self._strict = strict
         self._console = console
+        self._cases = cases
         self._results: Results | None = None
         self._progress: Progress | None = None
         self._left_out: list[tuple[str, str, str]] = []
@@ -114,7 +115,7 @@ class Recorder:
         """Write the results and set the exit status, if this was a run of cases."""
         if self._progress is not None:
             self._progress.close()
-        if self._results is None and not self._left_out and not self._console:
+        if self._results is None and not self._console and not self._found_nothing(exitstatus):
             return
         results = self.results
         for entry in dict.fromkeys(self._left_out):
@@ -123,6 +124,12 @@ class Recorder:
         if allure.wanted(self._config):
             allure.write_environment(Path(self._config.getoption("allure_report_dir")), self._target, self._run)
         session.exitstatus = self._ended = self._status(int(exitstatus))
+
+    def _found_nothing(self, exitstatus: int) -> bool:
+        """True if this was to be a run of cases, and there was none to play."""
+        if self._config.getoption("collectonly"):
+            return False
+        return bool(self._left_out) or (self._cases and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED)
 
     def _status(self, exitstatus: int) -> int:
         if exitstatus in _PYTEST_STATUS:

@@ -137,7 +137,14 @@ def _matcher(expression: str) -> Callable[[str], bool]:
     except SyntaxError as error:
         raise UsageError(f"-k {expression!r}: {error.msg} at column {error.offset}; "
                          "allowed: words joined by and, or, not and brackets") from None
-    return lambda name: compiled.evaluate(lambda word, **_: word.lower() in name.lower())
+
+    def matches(name: str) -> bool:
+        def is_in(word: str, /, **_: object) -> bool:
+            return word.lower() in name.lower()
+
+        return compiled.evaluate(is_in)
+
+    return matches
 
 
 def _check_variant(name: str, path: Path, function: str, variant: str) -> None:

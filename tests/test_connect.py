@@ -62,7 +62,8 @@ def test_the_whole_exchange(play: Play) -> None:
     status, lines = play("target", listen=True, seq=2**32 - 1, window=4000, mss=1000, text=r"a\r\n\x41", wait_s=0.05)
     assert status == OPENED
     shown = [re.sub(r" Win=\d+", "", line) if "64" in line else line for line in lines[:-1]]
-    assert shown == [
+    # On a busy machine the target may acknowledge our FIN before its application has closed.
+    assert [line for line in shown if line != "[ACK] Seq=5 Ack=6 Len=0"] == [
         "[SYN] Seq=0 Win=4000 Len=0 MSS=1000",
         "[SYN, ACK] Seq=0 Ack=1 Len=0 MSS=1460",
         "[ACK] Seq=1 Ack=1 Win=4000 Len=0",
@@ -170,9 +171,10 @@ def test_a_host_on_the_network(network: tuple[NetworkNamespace, NetworkNamespace
         status, lines = play(place[version], interface="near", source=UNUSED[version], wait_s=0.1)
     assert status == OPENED
     shown = [re.sub(r" Win=\d+.*", "", line) for line in lines]
-    assert shown[:5] == ["[SYN] Seq=0", "[SYN, ACK] Seq=0 Ack=1", "[ACK] Seq=1 Ack=1", "[PSH, ACK] Seq=1 Ack=1",
-                         "[ACK] Seq=1 Ack=6"]
-    assert shown[-5:-1] == ["[FIN, ACK] Seq=1 Ack=6", "[FIN, ACK] Seq=6 Ack=2", "[ACK] Seq=2 Ack=7", "5 octets received"]
+    # A busy host may acknowledge our FIN before its application has closed.
+    assert [line for line in shown[:-1] if line != "[ACK] Seq=6 Ack=2"] == [
+        "[SYN] Seq=0", "[SYN, ACK] Seq=0 Ack=1", "[ACK] Seq=1 Ack=1", "[PSH, ACK] Seq=1 Ack=1", "[ACK] Seq=1 Ack=6",
+        "[FIN, ACK] Seq=1 Ack=6", "[FIN, ACK] Seq=6 Ack=2", "[ACK] Seq=2 Ack=7", "5 octets received"]
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -203,7 +205,7 @@ def test_no_route(network: tuple[NetworkNamespace, NetworkNamespace], play: Play
 def test_no_answer(network: tuple[NetworkNamespace, NetworkNamespace], play: Play,
                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.connect._ANSWER_S", 0.2)
-    near, far = network
+    near, _ = network
     with near.entered():
         # The far end forwards nothing, so an address behind it that nobody has is silence.
         status, lines = play("198.51.100.10", interface="near", source=UNUSED[4])
@@ -221,8 +223,8 @@ def test_options_and_scaled_windows_are_shown_as_wireshark_does() -> None:
 
     flow = Flow(local=bytes(4), local_port=1, target=bytes((1, 1, 1, 1)), target_port=2)
     back = Flow(local=flow.target, local_port=2, target=flow.local, target_port=1)
-    offer = (Option.of(Kind.MSS, b"\x05\xb4"), Option.of(Kind.SACK_PERMITTED), Option.of(Kind.TIMESTAMPS, bytes(7) + b"\1"),
-             Option.of(Kind.NOP), Option.of(Kind.WINDOW_SCALE, b"\x07"))
+    offer = (Option.of(Kind.MSS, b"\x05\xb4"), Option.of(Kind.SACK_PERMITTED),
+             Option.of(Kind.TIMESTAMPS, bytes(7) + b"\1"), Option.of(Kind.NOP), Option.of(Kind.WINDOW_SCALE, b"\x07"))
     said: list[str] = []
     view = View(flow, said.append)
     segments = [(Segment(flags=SYN, seq=100, options=offer), flow),

@@ -22,6 +22,7 @@ from harness.lower.application import Application
 from harness.lower.case import Case
 from harness.lower.injector import Injector
 from harness.lower.timing import measure_tolerance
+from harness.targets import namespace
 from harness.targets.base import PHANTOM, TARGET, Target, addresses, phantom_neighbour, timing_of
 from harness.targets.namespace import Lab, kernel_release, set_sysctls, switch_offloads_off
 from harness.targets.registry import parse_spec
@@ -60,6 +61,19 @@ def test_every_offload_is_really_off(lab, name):
 def test_offloads_of_an_interface_that_is_not_there(lab):
     with lab.target_side.entered(), pytest.raises(LinkError, match=r"interface 'nope': cannot switch rx checksums off"):
         switch_offloads_off("nope")
+
+
+def test_the_target_can_send_as_soon_as_the_lab_is_made(lab, monkeypatch):
+    from pyroute2.iproute.linux import IPRoute
+
+    with lab.target_side.entered():
+        assert Path("/proc/net/dev").read_text().count("target:") == 1
+        namespace._wait_for_carrier("target")
+        monkeypatch.setattr(namespace, "_CARRIER_S", 0.01)
+        with IPRoute() as route:
+            route.link("add", ifname="down", kind="veth", peer={"ifname": "down-too"})
+        with pytest.raises(LinkError, match=r"interface 'down': no carrier after 0.01 s"):
+            namespace._wait_for_carrier("down")
 
 
 def test_a_sysctl_that_is_not_there_or_not_so():

@@ -14,9 +14,14 @@ import pytest
 from harness.targets.profile import Profile, Value, load_profile
 from harness.targets.schedule import (
     data_gaps_s,
+    doubled_s,
     ends_s,
+    first_gap_s,
+    given_up_s,
     keepalive_schedule,
     orphan_gaps_s,
+    over_s,
+    repetitions,
     sends_s,
     syn_gaps_s,
     synack_gaps_s,
@@ -105,3 +110,48 @@ def test_keepalive() -> None:
     assert keepalive_schedule(LINUX).ends_s == 7875
     assert _probes(XP) == (7200, 7201, 7202, 7203, 7204)
     assert keepalive_schedule(XP).ends_s == 7205
+
+
+def test_the_first_wait_lies_between_the_least_time_out_and_the_initial_one() -> None:
+    assert first_gap_s(LINUX) == pytest.approx((0.2, 1.125))
+    assert first_gap_s(XP) == (0, 3)
+    assert first_gap_s(load_profile("embedded")) == (1, 3)
+
+
+def test_a_measured_wait_is_doubled_with_room_for_its_own_lateness() -> None:
+    assert doubled_s(LINUX, 0.225) == pytest.approx((0.38, 0.50625))
+    assert doubled_s(XP, 1.0) == pytest.approx((1.8, 2.0))
+
+
+def test_waits_do_not_grow_beyond_the_greatest_time_out() -> None:
+    assert doubled_s(LINUX, 120) == pytest.approx((120, 135))
+
+
+def test_repetitions_where_they_are_counted() -> None:
+    assert repetitions(XP, 0.3) == repetitions(XP, 5.0) == (5, 5)
+    assert repetitions(XP, 0.3, orphan=True) == (5, 5)
+
+
+def test_repetitions_where_r2_is_a_time() -> None:
+    assert repetitions(SHORT, 0.204) == (3, 3) == (len(data_gaps_s(SHORT, 0.204)) - 1,) * 2
+    assert repetitions(SHORT, 0.215) == (2, 3)  # 1.4 s may be over at the third time-out, or not yet
+    assert repetitions(SHORT, 0.3) == (2, 2)
+    assert repetitions(replace(SHORT, limits={**SHORT.limits, "orphan_retries": Value(default=1)}), 0.204,
+                       orphan=True) == (2, 2)
+
+
+def test_a_counting_target_gives_up_one_doubled_wait_after_the_last_repetition() -> None:
+    assert given_up_s(XP, 1.0, elapsed_s=5.0) == doubled_s(XP, 1.0)
+
+
+def test_a_target_with_a_time_gives_up_no_sooner() -> None:
+    """R2 is 1.4 s from the first repetition on; 0.6 s of it are over."""
+    least, latest = given_up_s(SHORT, 0.4, elapsed_s=0.6)
+    assert (least, latest) == pytest.approx((0.8, 0.9))
+    assert given_up_s(SHORT, 0.4, elapsed_s=0.6, more=1)[1] == pytest.approx(0.9 + 2.025)
+    assert given_up_s(SHORT, 0.8, elapsed_s=1.2)[0] == doubled_s(SHORT, 0.8)[0]
+
+
+def test_a_timer_is_over_for_certain_after_its_rounding_and_a_tick() -> None:
+    assert over_s(LINUX, 2.0) == pytest.approx(2.26)
+    assert over_s(XP, 2.0) == pytest.approx(2.1)

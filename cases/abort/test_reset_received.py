@@ -109,7 +109,7 @@ def test_reset_ends_repetition(peer, listener, profile):
     connection.expect_error("ECONNRESET", rule="RFC9293-U-HALFOPEN-DATA")
 
 
-# -- in the window, but not exact --------------------------------------------------------------------------------------
+# -- in the window, but not exact -------------------------------------------------------------------------------------
 
 
 @needs("rfc5961_challenge_acks")
@@ -187,7 +187,7 @@ def test_challenges_are_rationed(peer, listener, profile):
     peer.expect(". 1:1(0) ack 1", after(interval_s, 4 * interval_s + 1, since=first), rule="RFC9293-U-RST-CHALLENGE")
 
 
-# -- outside the window ------------------------------------------------------------------------------------------------
+# -- outside the window -----------------------------------------------------------------------------------------------
 
 
 OUTSIDE = [
@@ -291,7 +291,7 @@ def test_reset_beyond_a_closed_window_is_ignored(peer, upper):
     peer.expect_state("ESTABLISHED")
 
 
-# -- before and after --------------------------------------------------------------------------------------------------
+# -- before and after -------------------------------------------------------------------------------------------------
 
 
 @covers("RFC9293-U-RST-NO-RST", "RFC9293-U-RST-NONSYNC", behaviour="B-25", tc8="TCP_FLAGS_INVALID_01")

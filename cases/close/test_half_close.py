@@ -55,6 +55,33 @@ def test_data_is_put_in_order_in_fin_wait_2(peer, listener):
 
 
 @needs("half_close")
+@covers("SA-FINWAIT1-20", "RFC9293-U-CLOSE-RXOPEN", behaviour="B-19", tc8="TCP_CALL_RECEIVE_04")
+def test_data_is_put_in_order_in_fin_wait_1(peer, listener):
+    """The same before our ACK of the FIN."""
+    connection = fin_wait_1(peer, listener, half=True)
+    peer.send("P. 101:201(100) ack 1")
+    peer.expect(". 2:2(0) ack 1")
+    peer.send(". 1:101(100) ack 1")
+    peer.expect(". 2:2(0) ack 201")
+    connection.expect_data(200)
+    peer.expect_state("FIN-WAIT-1")
+
+
+@pytest.mark.parametrize(("row", "acknowledged"), [("SA-FINWAIT1-27", False), ("SA-FINWAIT2-25", True)],
+                         ids=["fin-wait-1", "fin-wait-2"])
+@needs("half_close", "urgent")
+@covers("SA-FINWAIT1-27", "SA-FINWAIT2-25", behaviour="B-19")
+def test_urgent_data_is_taken(peer, listener, row, acknowledged):
+    """Urgent data is acknowledged after shutdown() as before, and the stream in front of it delivered."""
+    reach = fin_wait_2 if acknowledged else fin_wait_1
+    connection = reach(peer, listener, half=True)
+    peer.send(f"PU. 1:101(100) ack {2 if acknowledged else 1} urg 100")
+    peer.expect(". 2:2(0) ack 101", rule=row)
+    connection.expect_data(99, rule=row)
+    peer.expect_state("FIN-WAIT-2" if acknowledged else "FIN-WAIT-1", rule=row)
+
+
+@needs("half_close")
 @covers("SA-FINWAIT2-19", "RFC9293-U-ACCEPT", behaviour="B-19", tc8="TCP_UNACCEPTABLE_10")
 def test_old_data_in_fin_wait_2(peer, listener):
     """Octets that came before are acknowledged again and delivered once."""

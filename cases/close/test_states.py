@@ -7,19 +7,40 @@ would, and what the application is told.
 
 from __future__ import annotations
 
+from functools import partial
+
+import pytest
+
 from harness.authoring import (
     ACK,
     RST,
     Segment,
     after,
     close_wait,
+    closing,
     covers,
     established,
+    fin_wait_1,
     fin_wait_2,
     last_ack,
     needs,
     time_wait,
 )
+
+HALF_CLOSED = needs("half_close")
+STATES = [
+    pytest.param("FINWAIT1", "FIN-WAIT-1", fin_wait_1, 1, 2, id="fin-wait-1"),
+    pytest.param("FINWAIT2", "FIN-WAIT-2", partial(fin_wait_2, half=True), 1, 2, id="fin-wait-2", marks=HALF_CLOSED),
+    pytest.param("CLOSEWAIT", "CLOSE-WAIT", close_wait, 2, 1, id="close-wait"),
+    pytest.param("CLOSING", "CLOSING", closing, 2, 2, id="closing"),
+    pytest.param("LASTACK", "LAST-ACK", last_ack, 2, 2, id="last-ack"),
+]
+"""Name in the state table, state, its constructor, and the next numbers from us and from the target."""
+
+
+def rows(*numbers):
+    """The rows with these numbers of all STATES."""
+    return [f"SA-{state.values[0]}-{number}" for state in STATES for number in numbers]
 
 
 @needs("half_close")
@@ -133,3 +154,46 @@ def test_closed(peer, listener):
     peer.expect("R 2:2(0)")
     peer.send("S 2:2(0) win 65535 <mss 1460>")
     peer.expect(Segment(flags=RST | ACK, seq=0, ack=peer.send_next), rule="SA-CLOSED-01")
+
+
+# -- what leaves all of them as they are ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("number", "segment"), [
+    ("01", "S {inside}:{inside}(0)"),
+    ("02", "S -100:-100(0)"),
+    ("03", "S. {inside}:{inside}(0) ack {theirs}"),
+    ("04", "S. 0:0(0) ack 1"),
+], ids=["syn", "old-syn", "syn-ack", "old-syn-ack"])
+@pytest.mark.parametrize(("name", "state", "reach", "ours", "theirs"), STATES)
+@covers(*rows("01", "02", "03", "04"), "RFC9293-U-SYN-CHALLENGE", behaviour="B-23")
+def test_syn_is_challenged(peer, listener, name, state, reach, ours, theirs, number, segment):
+    """A SYN in any state of closing draws an ACK of what is expected, and changes nothing."""
+    reach(peer, listener)
+    peer.send(segment.format(inside=ours + 1000, theirs=theirs) + " win 65535 <mss 1460>")
+    peer.expect(f". {theirs}:{theirs}(0) ack {ours}", rule=f"SA-{name}-{number}")
+    peer.expect_state(state, rule=f"SA-{name}-{number}")
+
+
+@pytest.mark.parametrize(("number", "segment"), [("09", "R 70000:70000(0)"), ("10", "P {ours}:{end}(100)")],
+                         ids=["reset-above", "no-ack-bit"])
+@pytest.mark.parametrize(("name", "state", "reach", "ours", "theirs"), STATES)
+@covers(*rows("09", "10"), "RFC9293-U-ACK-LESS", behaviour="B-23")
+def test_segment_is_dropped(peer, listener, name, state, reach, ours, theirs, number, segment):
+    """A reset beyond the window, and data without the ACK bit, are dropped in silence."""
+    reach(peer, listener)
+    peer.send(segment.format(ours=ours, end=ours + 100))
+    peer.expect_silence(rule=f"SA-{name}-{number}")
+    peer.expect_state(state, rule=f"SA-{name}-{number}")
+
+
+@pytest.mark.parametrize(("name", "state", "reach", "ours", "theirs"), [
+    *STATES, pytest.param("TIMEWAIT", "TIME-WAIT", time_wait, 2, 2, id="time-wait")])
+@covers(*rows("12"), "SA-TIMEWAIT-13", behaviour="B-23")
+def test_very_old_ack(peer, listener, name, state, reach, ours, theirs):
+    """An ACK from far below what is unacknowledged draws an ACK or nothing, and changes nothing."""
+    reach(peer, listener)
+    row = "SA-TIMEWAIT-13" if name == "TIMEWAIT" else f"SA-{name}-12"
+    peer.send(f". {ours}:{ours}(0) ack -70000")
+    peer.expect_silence(allow=[f". {theirs}:{theirs}(0) ack {ours}"], rule=row)
+    peer.expect_state(state, rule=row)

@@ -13,7 +13,7 @@ DATA = "P. 1:101(100) ack 1"
 
 @covers("RFC9293-U-HALFOPEN-DATA", "RFC9293-U-RST-EXACT", "RFC9293-MUST-12", "SA-ESTAB-05", behaviour="B-15")
 def test_data_meets_a_rebooted_peer(peer, listener):
-    """The target's data draws our reset, numbered by its acknowledgement: the application is told, the state is gone."""
+    """The target's data draws our reset, numbered by its acknowledgement: the application is told."""
     connection = established(peer, listener)
     connection.send(100)
     peer.expect(DATA)
@@ -25,7 +25,7 @@ def test_data_meets_a_rebooted_peer(peer, listener):
 
 @covers("RFC9293-U-HALFOPEN-DATA", "RFC9293-MUST-12", behaviour="B-15")
 def test_repeated_data_meets_a_rebooted_peer(peer, listener, profile):
-    """The first sending meets nobody, the repetition our reset: the target stops repeating, the application is told."""
+    """The first sending meets nobody, the repetition our reset: that ends repeating, the application is told."""
     connection = established(peer, listener)
     peer.count_repeats()
     connection.send(100)
@@ -77,7 +77,7 @@ def test_probe_meets_a_rebooted_peer(peer, listener, profile):
     connection = established(peer, listener)
     connection.set_option("SO_KEEPALIVE", 1)
     garbage = profile.limit("keepalive_garbage_octets")
-    peer.expect(f". 0:{garbage}({garbage}) ack 1", after(profile.timer("keepalive_time_s")), payload=None,
+    peer.expect(f". 0:{garbage}({garbage}) ack 1", after(profile.timer("keepalive_time_s")),
                 rule="RFC9293-MUST-24")
     peer.send("R 1:1(0)")
     connection.expect_error("ECONNRESET", rule="RFC9293-MUST-12")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""B-11: more connections than the application's backlog holds. The excess meets what the profile says; nobody is lost."""
+"""B-11: of more connections than the backlog holds, the excess meets the profile's policy, and nobody is lost."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_empty_fragment(peer, listener, family, at):
 
 @covers("RFC791-FRAG-1", "RFC8200-FRAG-OK", "RFC1858-OVERLAP", "RFC5722-RX", behaviour="B-28")
 def test_flags_are_not_rewritten(peer, listener, family):
-    """The first fragment shows a filter an ACK, the second makes a SYN of it: it opens nothing (RFC 1858, section 4)."""
+    """The first fragment shows a filter an ACK, the second makes a SYN of it: it opens nothing (RFC 1858, 4)."""
     _, shown = forge.datagram(peer, ". 0:0(0) ack 1 win 65535 <mss 1460>")
     _, meant = forge.datagram(peer, "S 0:0(0) win 65535 <mss 1460>")
     meant = forge.Datagram(packet=meant.packet, identification=shown.identification)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """B-28, the control: good fragments are put together, whatever their order, and make one segment (RFC 791, RFC 8200).
 
-Octets of a datagram count from its TCP header on, which has 20 of them here. IPv6 wants all of it in the first fragment.
+Octets of a datagram count from its TCP header on, which has 20 of them here. IPv6 wants all of it in the first
+fragment.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ DATA = "P. 1:1001(1000) ack 1"
 
 @covers("RFC791-FRAG-1", "RFC8200-FRAG-OK", "RFC1122-REASM-1", behaviour="B-28")
 @pytest.mark.parametrize("order", [
-    pytest.param((0, 1, 2), id="forward"), pytest.param((2, 1, 0), id="backward"), pytest.param((1, 2, 0), id="first-last"),
+    pytest.param((0, 1, 2), id="forward"), pytest.param((2, 1, 0), id="backward"),
+    pytest.param((1, 2, 0), id="first-last"),
     pytest.param((2, 0, 1), id="last-first"),
 ])
 def test_fragments_in_any_order(peer, listener, order):
@@ -112,7 +114,7 @@ def test_checksum_is_of_the_whole(peer, listener):
     """Well-made fragments of a segment with a wrong checksum are put together and thrown away."""
     connection = established(peer, listener)
     good, _ = peer.packet(DATA)
-    segment, whole = forge.datagram(peer, good, checksum=1)
+    _, whole = forge.datagram(peer, good, checksum=1)
     forge.send_pieces(peer, whole.cut(512))
     peer.expect_silence()
     forge.send_cut(peer, good, 512)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""B-16: hard ICMP errors end an attempt at once, and a connection as the profile says (RFC 9293, 3.9.2.2; RFC 5927, 5.2)."""
+"""B-16: hard ICMP errors end an attempt at once, and a connection as the profile says.
+
+RFC 9293, 3.9.2.2; RFC 5927, 5.2.
+"""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_same_four_tuple_moves_on_for_an_active_opener(case, peer, upper):
                             got=f"one {seq.diff(*numbers[::-1])} from it")
 
 
-@covers("RFC6528-MONO", "RFC9293-MUST-8", behaviour="B-05")
+@covers("RFC9293-MUST-8", "RFC6528-MONO", behaviour="B-05")
 def test_new_connection_begins_beyond_the_old_one(case, peer, listener):
     """A connection that carried data and ended is followed by one whose numbers all lie beyond."""
     connection = established(peer, listener)
@@ -238,7 +238,7 @@ def shortly_before_the_wrap(case, listener, rate):
 
 @covers("RFC9293-U-WRAP", behaviour="B-05")
 def test_stream_of_the_target_wraps(case, listener, profile):
-    """Begun shortly before 2**32, the target's stream goes on at 0: data, FIN and our acknowledgements all count on."""
+    """Begun shortly before 2**32, the target's stream goes on at 0: data, FIN and acknowledgements all count on."""
     peer, distance = shortly_before_the_wrap(case, listener, rate_of(profile))
     peer.send(". 1:1(0) ack 1")
     connection = listener.accept(peer)

@@ -35,9 +35,9 @@ def test_keepalive_is_off_by_default(peer, listener, profile):
 @needs("keepalive")
 @covers("RFC9293-MUST-27", "RFC9293-MAY-5", behaviour="B-13")
 def test_first_probe_comes_after_the_idle_time(peer, listener, profile):
-    """Keepalive is on, and nothing is said: after the idle time of the profile, a probe with the number before next."""
+    """Keepalive is on, and nothing is said: after the profile's idle time, a probe with the number before the next."""
     kept_alive(peer, listener)
-    peer.expect(probe(profile), after(profile.timer("keepalive_time_s")), payload=None)
+    peer.expect(probe(profile), after(profile.timer("keepalive_time_s")))
     peer.send(". 1:1(0) ack 1")
     peer.expect_silence()
 
@@ -109,9 +109,9 @@ def test_connection_is_given_up_without_answers(peer, listener, profile):
     connection = kept_alive(peer, listener)
     schedule = keepalive_schedule(profile)
     interval = profile.timer("keepalive_interval_s")
-    peer.expect(probe(profile), after(schedule.probes_s[0]), payload=None)
+    peer.expect(probe(profile), after(schedule.probes_s[0]))
     for _ in schedule.probes_s[1:]:
-        peer.expect(probe(profile), after(interval), payload=None)
+        peer.expect(probe(profile), after(interval))
     connection.expect_pending_error("")
     connection.expect_error("ETIMEDOUT", after(interval, since=peer.last))
     if profile.feature("keepalive_reset"):
@@ -128,7 +128,7 @@ def test_keepalive_is_each_connections_own(peer, case, listener, profile):
     other = case.peer(target_port=listener.port)
     established(other, listener)
     kept_alive(peer, listener)
-    peer.expect(probe(profile), after(profile.timer("keepalive_time_s")), payload=None)
+    peer.expect(probe(profile), after(profile.timer("keepalive_time_s")))
     peer.send(". 1:1(0) ack 1")
     other.expect_silence()
 
@@ -161,4 +161,4 @@ def test_default_idle_time_is_two_hours_at_least(peer, listener, profile):
     """Keepalive is on, and nobody has set its times: the first probe comes after two hours, or later."""
     kept_alive(peer, listener)
     idle = max(TWO_HOURS_S, profile.timer("keepalive_time_s"))
-    peer.expect(probe(profile), after(TWO_HOURS_S, over_s(profile, idle)), payload=None)
+    peer.expect(probe(profile), after(TWO_HOURS_S, over_s(profile, idle)))

@@ -28,7 +28,7 @@ def test_no_offer_is_not_answered(peer, listener):
 @covers("RFC2018-PERM-2", behaviour="B-06")
 @needs("sack")
 def test_agreed_sack_is_used(peer, listener):
-    """With both sides' consent, data beyond a hole is reported in a SACK block, and nothing but an ACK without hole."""
+    """With both sides' consent, data beyond a hole is reported in a SACK block; once it is filled there is none."""
     connection = established(peer, listener, offer=OFFER)
     peer.send("P. 101:201(100) ack 1")
     peer.expect(". 1:1(0) ack 1 <sack 101:201>")

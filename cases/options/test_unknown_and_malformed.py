@@ -240,6 +240,7 @@ def test_malformed_mss_is_no_mss(case, peer, listener, family, which):
     peer.send("S 0:0(0) win 65535", options=MALFORMED[which])
     answer = peer.expect_one_of(["S. 0:0(0) ack 1 <mss *>", "R. 0:0(0) ack 1"])
     if answer.has(RST):
+        expect_clean_connection(case, listener)
         return
     peer.send(". 1:1(0) ack 1")
     connection = listener.accept(peer)

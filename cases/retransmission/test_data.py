@@ -1,15 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""B-14: when data is sent again, and how the waits grow (RFC 6298). What becomes of the connection: crash/peer_gone."""
+"""B-14: when data is sent again, and how the waits grow (RFC 6298). Where it ends: crash/peer_gone."""
 
 from __future__ import annotations
 
-from harness.authoring import after, covers, default_timers, established, fin_wait_1, seconds_between, slow
+import pytest
+
+from harness.authoring import OFFER, after, covers, default_timers, established, fin_wait_1, seconds_between, slow
 from harness.targets.schedule import doubled_s, first_gap_s, over_s, repetitions
 
 DATA = "P. 1:101(100) ack 1"
 FIN = "F. 1:1(0) ack 1"
 LEAST_RTO_S = 1.0
 LEAST_GREATEST_RTO_S = 60.0
+
+
+def established_after(peer, listener, *, pause_s):
+    """An established connection, and the round trip that its handshake took; our third segment waits that long."""
+    with peer.case.preamble():
+        peer.send(f"S 0:0(0) win 65535 {OFFER}")
+        answer = peer.expect("S. 0:0(0) ack 1 <...>")
+        peer.case.pause(pause_s)
+        third = peer.send(". 1:1(0) ack 1")
+        connection = listener.accept(peer)
+        peer.case.injector.stamp()
+    peer.count_repeats()
+    return connection, seconds_between(answer, third)
 
 
 @covers("RFC6298-BACKOFF", "RFC9293-MUST-19", "RFC8961-BACKOFF", behaviour="B-14", tc8="TCP_RETRANSMISSION_TO_04")
@@ -39,20 +54,25 @@ def test_first_wait_is_a_second_at_least(peer, listener, profile):
     peer.expect(DATA, after(LEAST_RTO_S, max(LEAST_RTO_S, *first_gap_s(profile))))
 
 
+@covers("RFC9293-MUST-18", "RFC6298-MIN", "RFC1122-RTOLOW", behaviour="B-14")
+def test_least_time_out_is_the_profiles(peer, listener, profile):
+    """The way is short: what decides is the least time-out that the profile states, and the round trip adds little."""
+    if not profile.states("rto_min_s"):
+        pytest.skip("not applicable: the profile states no least time-out")
+    connection, round_trip = established_after(peer, listener, pause_s=0.0)
+    least = profile.timer("rto_min_s")
+    connection.send(100)
+    peer.expect(DATA)
+    peer.expect(DATA, after(max(least, 3 * round_trip), over_s(profile, least + 3 * round_trip)))
+
+
 @covers("RFC6298-FIRST", "RFC9293-MUST-18", behaviour="B-14")
 def test_first_wait_follows_the_round_trip(peer, listener, profile):
     """One round trip R was measured, the handshake's: the time-out is R and four times half of R, hence three R."""
-    least, _ = first_gap_s(profile)
-    with peer.case.preamble():
-        peer.send("S 0:0(0) win 65535 <mss 1460>")
-        answer = peer.expect("S. 0:0(0) ack 1 <...>")
-        peer.case.pause(0.3 * profile.timer("initial_rto_s"))
-        third = peer.send(". 1:1(0) ack 1")
-        connection = listener.accept(peer)
-    peer.count_repeats()
+    connection, round_trip = established_after(peer, listener, pause_s=0.3 * profile.timer("initial_rto_s"))
     connection.send(100)
     peer.expect(DATA)
-    peer.expect(DATA, after(max(least, 3 * seconds_between(answer, third))))
+    peer.expect(DATA, after(max(first_gap_s(profile)[0], 3 * round_trip)))
 
 
 @covers("RFC6298-KARN", "RFC6298-KEEP", "RFC9293-MUST-18", behaviour="B-14", tc8="TCP_RETRANSMISSION_TO_03")

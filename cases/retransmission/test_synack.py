@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""B-09: the third segment is withheld; SYN,ACK is repeated, and then the half-open connection is dropped (RFC 4987)."""
+"""B-09: the third segment is withheld; SYN,ACK is repeated, and then the half-open entry is dropped (RFC 4987)."""
 
 from __future__ import annotations
 

@@ -103,6 +103,7 @@ class Case:
         self._calls: list[Any] = []
         self._in_preamble = False
         self.began_ns = self.clock.now()
+        self.clock.forget_lateness()
         injector.begin(self)
 
     # -- ends of the connection -------------------------------------------------------------------------------------
@@ -270,10 +271,15 @@ class Case:
         finally:
             self._in_preamble = outer
 
+    @property
+    def tolerance_ns(self) -> int:
+        """The tolerance measured at the start, or how late the machine has been in this case if that is more."""
+        return max(self.timing.tolerance_ns, self.clock.lateness_ns)
+
     def check_time(self, what: str, due: After, start: Stamped, got: Stamped) -> TimingCheck:
         """Whether something came when it was due; the check is written into the report."""
         self.injector.stamp()
-        earliest, latest = self.timing.window(due)
+        earliest, latest = self.timing.window(due, self.clock.lateness_ns)
         start_ns = start.stamp_ns or 0
         check = TimingCheck(what=what, due_ns=start_ns + round(due.due_s * SECOND), earliest_ns=start_ns + earliest,
                             latest_ns=start_ns + latest, got_ns=got.stamp_ns or 0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from ..wire import ip
@@ -44,7 +45,8 @@ class Datagram:
         ip.check_range("identification", identification, 0, 0xFFFF_FFFF if packet.ipv6 else 0xFFFF)
         return cls(packet=packet, identification=identification)
 
-    def piece(self, start: int, end: int | None = None, *, data: bytes | None = None, more: bool | None = None) -> bytes:
+    def piece(self, start: int, end: int | None = None, *, data: bytes | None = None,
+              more: bool | None = None) -> bytes:
         """The fragment that carries the octets from `start` up to `end`, as a whole IP packet.
 
         `data` are other octets for that place, of any length; `more` the more-fragments bit, by default set unless the
@@ -68,15 +70,15 @@ class Datagram:
     def cut(self, *at: int) -> list[bytes]:
         """The whole datagram, cut before each of these octets; each but the last a multiple of 8 long."""
         edges: Sequence[int | None] = (0, *at, None)
-        return self.pieces((start or 0, end) for start, end in zip(edges, edges[1:], strict=False))
+        return self.pieces((start or 0, end) for start, end in pairwise(edges))
 
     def _piece4(self, start: int, data: bytes, more: bool) -> bytes:
         packet = self.packet
         header = bytearray(ip.ip_header(packet.source, packet.destination, packet.protocol, len(data), packet.ttl,
                                         packet.traffic_class))
         # The don't-fragment bit of `ip_header` is taken back: a router would not have cut the datagram with it.
-        struct.pack_into(">HHBBH", header, 4, self.identification, start // _UNIT | (_MORE4 if more else 0), packet.ttl,
-                         packet.protocol, 0)
+        struct.pack_into(">HHBBH", header, 4, self.identification, start // _UNIT | (_MORE4 if more else 0),
+                         packet.ttl, packet.protocol, 0)
         struct.pack_into(">H", header, 10, ip.internet_checksum(bytes(header)))
         return bytes(header) + data
 
@@ -88,7 +90,7 @@ class Datagram:
 
 
 def datagram(peer: Peer, what: str | Segment, **fields: Any) -> tuple[Segment, Datagram]:
-    """A segment of this peer's connection, unsent, with an identification that no other datagram of the lab has now."""
+    """A segment of this peer's connection, unsent, with an identification that no other datagram has just now."""
     segment, octets = peer.packet(what, **fields)
     return segment, Datagram.of(octets, peer.case.port())
 

@@ -68,6 +68,7 @@ class Peer:
         self._inbox: deque[Arrival] = deque()
         self._arrived: list[Segment] = []
         self._acknowledged: list[tuple[int, Transmission]] = []
+        self._opened = False
         self._repeats_count = False
         self._oracle = Oracle(flow, case.injector.link.mtu)
 
@@ -140,7 +141,9 @@ class Peer:
         if not segment.has(RST):
             end = arithmetic.add(segment.seq or 0, segment.length)
             self.send_next = arithmetic.latest(self.send_next, end)
-        if segment.has(ACK):
+        self._opened = self._opened or segment.has(SYN)
+        # Before our SYN nothing acknowledges anything: a target in SYN-SENT has to drop it (RFC 9293, 3.10.7.3).
+        if segment.has(ACK) and self._opened:
             self._acknowledged.append((segment.ack or 0, transmission))
 
     def _ours(self, segment: Segment) -> str:

@@ -56,14 +56,15 @@ class Timing:
     tick_ns: int
     tolerance_ns: int
 
-    def window(self, due: After) -> tuple[int, int]:
+    def window(self, due: After, lateness_ns: int = 0) -> tuple[int, int]:
         """The earliest and the latest instant, in nanoseconds after the start.
 
         A timer counts whole ticks, the first of which may be nearly over when it is set: hence a tick on both sides.
+        `lateness_ns` is what the machine was late meanwhile, if that is more than the tolerance.
         """
         due_ns = round(due.due_s * SECOND)
         latest_s = due.due_s * (1 + self.rounding) if due.latest_s is None else due.latest_s
-        slack = self.tick_ns + self.tolerance_ns
+        slack = self.tick_ns + max(self.tolerance_ns, lateness_ns)
         return max(0, due_ns - slack), round(latest_s * SECOND) + slack
 
 

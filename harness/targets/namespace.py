@@ -13,6 +13,7 @@ import fcntl
 import platform
 import socket
 import struct
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -42,7 +43,10 @@ MTU: Final = 1500
 _TARGET_END: Final = "target"
 _INJECTOR_END: Final = "injector"
 _SIOCETHTOOL: Final = 0x8946
+_SIOCGIFFLAGS: Final = 0x8913
+_IFF_RUNNING: Final = 0x40
 _IFNAMSIZ: Final = 16
+_CARRIER_S: Final = 5.0
 _OFFLOADS: Final = {"rx checksums": 0x15, "tx checksums": 0x17, "scatter-gather": 0x19, "TSO": 0x1F, "GSO": 0x24,
                     "GRO": 0x2C}
 """The `ETHTOOL_S*` commands that switch off what would rewrite or merge segments."""
@@ -80,6 +84,17 @@ def set_sysctls(values: Mapping[str, str]) -> None:
                               "network namespace") from error
 
 
+def _wait_for_carrier(interface: str) -> None:
+    """Until the kernel has noticed that both ends are up, it drops what an interface sends. Raises LinkError."""
+    request = struct.pack(f"{_IFNAMSIZ}s16x", interface.encode())
+    until = time.monotonic() + _CARRIER_S
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        while not struct.unpack_from("H", fcntl.ioctl(sock, _SIOCGIFFLAGS, request), _IFNAMSIZ)[0] & _IFF_RUNNING:
+            if time.monotonic() >= until:
+                raise LinkError(f"interface {interface!r}: no carrier after {_CARRIER_S:g} s")
+            time.sleep(0.001)
+
+
 class Lab:
     """The namespaces and the link of one worker."""
 
@@ -93,6 +108,8 @@ class Lab:
         with self.injector_side.entered():
             self._raise_injector_end()
             switch_offloads_off(_INJECTOR_END)
+        with self.target_side.entered():
+            _wait_for_carrier(_TARGET_END)
 
     def _build(self, static_neighbours: bool) -> None:
         from pyroute2.iproute.linux import IPRoute

@@ -84,8 +84,8 @@ def doubled_s(profile: Profile, gap_s: float) -> Range:
 def repetitions(profile: Profile, gap_s: float, *, orphan: bool = False) -> tuple[int, int]:
     """How often unanswered data is sent again, at least and at most, `gap_s` having been measured as the first wait.
 
-    They differ only where R2 is a time and the last repetition may fall on either side of it. `orphan`: the application
-    has closed.
+    They differ only where R2 is a time and the last repetition may fall on either side of it. `orphan`: the
+    application has closed.
     """
     retries = _retries(profile, orphan)
     if profile.policy("data_give_up") == "count":
@@ -164,9 +164,9 @@ def _r2_s(profile: Profile, retries: int) -> float:
 def _waits_until_r2(profile: Profile, rto_s: float, retries: int) -> int:
     """How many waits there are where R2 is a time.
 
-    It runs from the first repetition, not from the first sending: so there is one repetition more than the number says.
-    A real time-out is never quite the least one (there is a round trip, and a tick), which decides when both come
-    close.
+    It runs from the first repetition, not from the first sending: so there is one repetition more than the number
+    says. A real time-out is never quite the least one (there is a round trip, and a tick), which decides when both
+    come close.
     """
     enough_s = _r2_s(profile, retries)
     waits, elapsed_s, wait_s = 1, 0.0, rto_s

@@ -120,10 +120,11 @@ class SocketUpperTester:
         return sock
 
     def _bound(self, address: bytes, port: int, options: Mapping[str, int]) -> socket.socket:
+        chosen = [(*_option(name), value) for name, value in options.items()]
         sock = self._socket(address)
         try:
-            for name, value in options.items():
-                sock.setsockopt(*_option(name), value)
+            for level, option, value in chosen:
+                sock.setsockopt(level, option, value)
             sock.bind((socket.inet_ntop(sock.family, address), port))
         except OSError as error:
             sock.close()

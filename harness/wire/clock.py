@@ -19,6 +19,7 @@ from .frame import Frame
 
 SECOND: Final = 1_000_000_000
 """Nanoseconds in a second."""
+_SLICE_NS: Final = 20_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,11 @@ class Clock(Protocol):
     """Time as the target has it."""
 
     kind: str
+    lateness_ns: int
+    """How late the worst wake-up since `forget_lateness` was: what a busy machine adds to every instant."""
+
+    def forget_lateness(self) -> None:
+        """Begin to measure anew."""
 
     def now(self) -> int:
         """The present instant in nanoseconds."""
@@ -85,6 +91,7 @@ class RealClock:
     kind = "real"
 
     def __init__(self) -> None:
+        self.lateness_ns = 0
         self._epoch = time.monotonic_ns()
         self.epoch_ns: int = time.time_ns()
         self._sources: list[Source] = []
@@ -94,6 +101,10 @@ class RealClock:
     def now(self) -> int:
         """Nanoseconds since the clock was made."""
         return time.monotonic_ns() - self._epoch
+
+    def forget_lateness(self) -> None:
+        """Begin to measure the lateness anew."""
+        self.lateness_ns = 0
 
     def instant(self, realtime_ns: int) -> int:
         """The instant of a kernel stamp (CLOCK_REALTIME), corrected for steps of the wall clock since the start."""
@@ -139,7 +150,14 @@ class RealClock:
             left = until - self.now()
             if left <= 0:
                 return None
-            self._select.poll(left // 1_000_000 + 1)
+            self._sleep(left)
+
+    def _sleep(self, left: int) -> None:
+        """Sleep until a descriptor is ready, for a slice at most: each slice that ends by itself shows how late."""
+        slice_ms = min(left, _SLICE_NS) // 1_000_000 + 1
+        until = self.now() + slice_ms * 1_000_000
+        if not self._select.poll(slice_ms):
+            self.lateness_ns = max(self.lateness_ns, self.now() - until)
 
 
 class SteppedClock:
@@ -150,12 +168,16 @@ class SteppedClock:
     """
 
     kind = "stepped"
+    lateness_ns = 0
 
     def __init__(self, advance: Callable[[int], int] | None = None) -> None:
         self._now = 0
         self.epoch_ns: int = 0
         self._sources: list[Source] = []
         self._advance = advance or (lambda until: until)
+
+    def forget_lateness(self) -> None:
+        """Stepped time is never late."""
 
     def now(self) -> int:
         """The instant that the stack has been brought to."""
