@@ -309,8 +309,8 @@ def connect(**options: Any) -> int:
 
     Exit status: 0 the connection opened, 1 it was refused, 2 usage, 3 no answer.
     """
-    from .connect import Options
     from .connect import connect as play
+    from .way import Options
 
     if not options["interface"]:
         _get_rights()

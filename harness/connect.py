@@ -11,19 +11,17 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from .way import Options, Way, local_port
 from .wire import ip, seq
 from .wire.capture import write_capture
-from .wire.clock import SECOND, Clock
+from .wire.clock import SECOND
 from .wire.codec import decode, encode
 from .wire.errors import UsageError
 from .wire.frame import Frame
 from .wire.icmp import decode_icmp
-from .wire.link import Link
-from .wire.neighbour import Neighbour
 from .wire.segment import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG, Flow, Kind, Option, Segment
 
 if TYPE_CHECKING:
@@ -42,40 +40,6 @@ _FLAG_NAMES: Final = ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (PSH, "PSH"), (A
 _ETHERTYPES: Final = {4: b"\x08\x00", 16: b"\x86\xdd"}
 
 Say = Callable[[str], object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What the command line asks for; None means the default. Times are seconds."""
-
-    host: str
-    port: int
-    interface: str | None = None
-    source: str | None = None
-    listen: bool = False
-    seq: int | None = None
-    window: int = 65535
-    mss: int | None = None
-    wait_s: float = 0.2
-    text: str = ""
-    close: str = "fin"
-    capture: str = "reports/connect.pcapng"
-
-
-@dataclass(kw_only=True)
-class Way:
-    """How the other end is reached. `serve` lets the application there, if it is ours, do its part.
-
-    `epoch_ns` is the instant 0 of the clock, in nanoseconds since 1970.
-    """
-
-    link: Link
-    clock: Clock
-    epoch_ns: int
-    neighbour: Neighbour
-    flow: Flow
-    close: Callable[[], None]
-    serve: Callable[[], None] = field(default=lambda: None)
 
 
 def connect(options: Options, say: Say) -> int:
@@ -149,11 +113,6 @@ def _normal(host: str) -> str:
         return str(ipaddress.ip_address(host))
     except ValueError:
         return host
-
-
-def local_port() -> int:
-    """A port of the ephemeral range (RFC 6335, section 6)."""
-    return 49152 + secrets.randbelow(16384)
 
 
 class Echo:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .connect import Options, Way, local_port
+from .way import Options, Way, local_port
 from .wire.clock import SECOND, RealClock
 from .wire.errors import LinkError, UsageError
 from .wire.frame import Frame

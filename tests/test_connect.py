@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from harness import doctor
-from harness.connect import NO_ANSWER, OPENED, REFUSED, Options, View, connect
+from harness.connect import NO_ANSWER, OPENED, REFUSED, View, connect
+from harness.way import Options
 from harness.wire.capture import read_capture
 from harness.wire.errors import LinkError, UsageError
 from harness.wire.netns import NetworkNamespace

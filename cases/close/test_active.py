@@ -106,7 +106,7 @@ def test_lost_data_and_fin_are_repeated(peer, listener, rto_of):
 
 
 @covers("RFC9293-U-FIN-RETX", "RFC9293-U-UTIMEOUT", behaviour="B-18")
-def test_fin_wait_1_repeats_the_fin(peer, listener, profile, rto_of, expect_to_last):
+def test_fin_wait_1_repeats_the_fin(peer, listener, profile, rto_of):
     """Nobody acknowledges: the FIN comes again with growing gaps, as often as the profile says, then no more."""
     connection = established(peer, listener)
     gaps_s = orphan_gaps_s(profile, rto_of(connection))
@@ -114,7 +114,7 @@ def test_fin_wait_1_repeats_the_fin(peer, listener, profile, rto_of, expect_to_l
     peer.expect("F. 1:1(0) ack 1")
     for gap_s in gaps_s[:-1]:
         peer.expect("F. 1:1(0) ack 1", after(gap_s))
-    expect_to_last(peer, "FIN-WAIT-1", after(gaps_s[-1]), rule="RFC9293-U-UTIMEOUT")
+    peer.expect_to_last("FIN-WAIT-1", after(gaps_s[-1]), rule="RFC9293-U-UTIMEOUT")
 
 
 @needs("half_close")
@@ -295,9 +295,9 @@ def test_fin_before_its_turn(peer, listener, ack):
 
 
 @covers("RFC9293-U-UTIMEOUT", behaviour="B-18")
-def test_fin_wait_2_ends(peer, listener, profile, expect_to_last):
+def test_fin_wait_2_ends(peer, listener, profile):
     """A closed socket waits for our FIN as long as the profile says; what comes later meets a closed port."""
     fin_wait_2(peer, listener)
-    expect_to_last(peer, "FIN-WAIT-2", after(profile.timer("fin_wait_2_s")))
+    peer.expect_to_last("FIN-WAIT-2", after(profile.timer("fin_wait_2_s")))
     peer.send("F. 1:1(0) ack 2")
     peer.expect("R 2:2(0)")

@@ -58,7 +58,7 @@ def test_peer_closes_what_the_target_opened(peer, upper):
 
 
 @covers("RFC9293-U-FIN-RETX", "RFC9293-U-UTIMEOUT", behaviour="B-17")
-def test_last_ack_repeats_the_fin(peer, listener, profile, rto_of, expect_to_last):
+def test_last_ack_repeats_the_fin(peer, listener, profile, rto_of):
     """Our acknowledgement is lost: the FIN comes again with growing gaps, as often as the profile says."""
     connection = close_wait(peer, listener)
     gaps_s = orphan_gaps_s(profile, rto_of(connection))
@@ -66,7 +66,7 @@ def test_last_ack_repeats_the_fin(peer, listener, profile, rto_of, expect_to_las
     peer.expect("F. 1:1(0) ack 2")
     for gap_s in gaps_s[:-1]:
         peer.expect("F. 1:1(0) ack 2", after(gap_s))
-    expect_to_last(peer, "LAST-ACK", after(gaps_s[-1]), rule="RFC9293-U-UTIMEOUT")
+    peer.expect_to_last("LAST-ACK", after(gaps_s[-1]), rule="RFC9293-U-UTIMEOUT")
 
 
 @covers("RFC9293-U-FIN-RETX", "SA-LASTACK-16", behaviour="B-17")

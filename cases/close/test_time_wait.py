@@ -44,10 +44,10 @@ def expect_reopened(peer, number, options="<...>", rule=None):
 @slow
 @covers("RFC9293-U-TW-END", "RFC9293-MUST-13", "SA-TIMEWAIT-23", behaviour="B-22",
         tc8=("TCP_BASICS_11", "TCP_BASICS_13"))
-def test_time_wait_lasts(peer, listener, profile, expect_to_last):
+def test_time_wait_lasts(peer, listener, profile):
     """TIME-WAIT lasts as long as the profile says, and then nothing is left of the connection."""
     time_wait(peer, listener)
-    expect_to_last(peer, "TIME-WAIT", after(profile.timer("time_wait_s")))
+    peer.expect_to_last("TIME-WAIT", after(profile.timer("time_wait_s")))
     peer.send("F. 1:1(0) ack 2")
     peer.expect("R 2:2(0)", rule="SA-TIMEWAIT-23")
 
@@ -55,25 +55,25 @@ def test_time_wait_lasts(peer, listener, profile, expect_to_last):
 @slow
 @covers("RFC9293-U-TW-END", "RFC9293-MUST-13", "SA-TIMEWAIT-23", behaviour="B-22",
         tc8=("TCP_BASICS_12", "TCP_BASICS_14"))
-def test_time_wait_lasts_after_closing(peer, listener, profile, expect_to_last):
+def test_time_wait_lasts_after_closing(peer, listener, profile):
     """The same after a simultaneous close."""
     closing(peer, listener)
     peer.send(". 2:2(0) ack 2")
     peer.expect_silence()
-    expect_to_last(peer, "TIME-WAIT", after(profile.timer("time_wait_s")))
+    peer.expect_to_last("TIME-WAIT", after(profile.timer("time_wait_s")))
     peer.send("F. 1:1(0) ack 2")
     peer.expect("R 2:2(0)", rule="SA-TIMEWAIT-23")
 
 
 @slow
 @covers("SA-TIMEWAIT-17", "RFC9293-MUST-13", behaviour="B-22", tc8="TCP_FLAGS_PROCESSING_06")
-def test_repeated_fin_restarts_time_wait(peer, listener, profile, case, expect_to_last):
+def test_repeated_fin_restarts_time_wait(peer, listener, profile, case):
     """A repeated FIN begins the time anew."""
     time_wait(peer, listener)
     case.pause(profile.timer("time_wait_s") / 4)
     peer.send("F. 1:1(0) ack 2")
     peer.expect(". 2:2(0) ack 2")
-    expect_to_last(peer, "TIME-WAIT", after(profile.timer("time_wait_s")))
+    peer.expect_to_last("TIME-WAIT", after(profile.timer("time_wait_s")))
 
 
 @slow

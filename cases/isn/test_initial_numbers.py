@@ -23,6 +23,7 @@ SAMPLES = 126
 CLOSE = 2**20
 ROOM = 2**19
 CANDIDATES = 512
+TRIES = 16
 CHANCE = 1e-12
 """How improbable a result must be, by chance, before a model counts as having guessed."""
 RFC_RATE_PER_S = 250_000
@@ -224,7 +225,7 @@ def shortly_before_the_wrap(case, listener, rate):
         due.append((round(asked + (WORLD - ROOM // 2 - number) * SECOND / rate), peer.flow.local_port))
     del case.story.steps[lines:]
     case.note(f"{CANDIDATES} four-tuples opened and reset, to learn when each one's initial number comes to 2**32")
-    for instant, port in sorted(due):
+    for instant, port in sorted(due)[:TRIES]:
         if instant <= case.clock.now():
             continue
         case.pause((instant - case.clock.now()) / SECOND)

@@ -198,8 +198,11 @@ class Case:
 
     def pause(self, seconds: float) -> None:
         """Let that much of the target's time pass; what arrives meanwhile is kept for the expectations to come."""
-        until = self.clock.now() + round(seconds * SECOND)
-        while self.injector.wait(until) is not None:
+        self.wait_until(self.clock.now() + round(seconds * SECOND))
+
+    def wait_until(self, instant: int) -> None:
+        """The same, up to an instant in nanoseconds."""
+        while self.injector.wait(instant) is not None:
             pass
 
     # -- the story ---------------------------------------------------------------------------------------------------

@@ -377,6 +377,29 @@ class Peer:
                                      state=str(got))
         self.case.story.proof.add("api")
 
+    def expect_to_last(self, state: str, due: After, *, rule: str | None = None) -> None:
+        """The connection must be in this state until `due` and gone afterwards, as the target itself says.
+
+        Nothing on the wire tells when a state ends, and a probe may start its timer anew, so the target is asked
+        twice: at the earliest and at the latest instant at which the state may end. Raises Mismatch.
+        """
+        start = due.since or self.last
+        if start is None:
+            raise ScriptError("after(): nothing has happened yet on this connection; name what it counts from (since=)")
+        self.case.injector.stamp()
+        began = start.stamp_ns or 0
+        earliest, latest = self.case.timing.window(due, self.case.clock.lateness_ns)
+        for instant, wanted, when in ((earliest, state, "before"), (latest, "CLOSED", "after")):
+            self.case.wait_until(began + instant)
+            got = self.case.upper.state(self.flow)
+            step = self.case.step("api", f"state {got}", "" if got == wanted else "mismatch")
+            if got != wanted:
+                raise self.case.mismatch(
+                    expected=f"state {wanted} {when} {instant / SECOND:.3f} s",
+                    got=f"state {got} at {(step.at_ns - began) / SECOND:.3f} s", rule=rule, fields=("state", "time"),
+                    state=str(got), step=step)
+        self.case.story.proof.add("api")
+
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:

@@ -2,7 +2,7 @@
 """The one notation of log, diff, ladder, step titles and capture comments: packetdrill's, in relative numbers.
 
     S. 0:0(0) ack 1 win 65535 <mss 1460,sackOK>
-    |  | |  |   |       |      `- options; `...` any further ones; `<...>` any at all; `*` any value; `sackOK?` may be absent
+    |  | |  |   |       |      `- options; `...` any others; `<...>` any at all; `*` any value; `sackOK?` may be absent
     |  | |  |   |       `- the window field as it stands in the header (never scaled)
     |  | |  |   `- relative to the other end's initial sequence number
     |  `-+--`- first number, the number after the last octet, octets of payload; SYN and FIN are not counted here
