@@ -357,10 +357,13 @@ def _report_to_allure(item: pytest.Item, record: dict[str, Any]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Put the case's record into its report, so that it reaches the controller; show the failure page."""
+    run = item.stash.get(_RUN, None)
+    if call.when == "call" and run is not None:
+        # The page takes its place; and to draw the way to a failure costs pytest far more than a case takes.
+        item.repr_failure = lambda excinfo, style=None: ""  # type: ignore[method-assign]
     report: pytest.TestReport = yield
     if not is_case(item) or call.when == "teardown" or (call.when == "setup" and report.passed):
         return report
-    run = item.stash.get(_RUN, None)
     record = run.record if run is not None and run.record is not None else blank_record(item)
     if run is None or run.record is None:
         skipped = report.skipped and call.excinfo is not None

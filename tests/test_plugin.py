@@ -310,6 +310,17 @@ def test_typo(peer):
     assert "pluggy" not in record["log"]
 
 
+def test_pytest_does_not_draw_what_the_page_shows(suite):
+    """It would take longer than the case, many times over."""
+    suite.write(CONFTEST + '''
+@pytest.fixture(autouse=True)
+def no_drawing(monkeypatch):
+    monkeypatch.setattr(pytest.ExceptionInfo, "getrepr", lambda *words, **named: 1 / 0)
+''', "cases/conftest.py")
+    suite.cases(FAIL, INCONCLUSIVE, UNEXPECTED, ADVICE)
+    suite.run("cases").assert_outcomes(failed=6, passed=2, warnings=2)
+
+
 # -- usage ------------------------------------------------------------------------------------------------------------
 
 

@@ -163,7 +163,7 @@ def test_the_last_word(records: list[dict[str, object]], strict: bool, says: str
 
 def test_a_status_from_elsewhere_is_announced() -> None:
     assert summary_of(record(), status=3).splitlines()[-1] == \
-        "NO VERDICT of the harness or on the way to the target (exit status 3)"
+        "NO VERDICT: the run did not come to its end (exit status 3)"
 
 
 def test_an_interrupted_run_says_so() -> None:

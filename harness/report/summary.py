@@ -193,8 +193,9 @@ def _verdict(summary: Mapping[str, int], status: int, strict: bool) -> str:
         parts += [f"{_plural(count('advice'), 'SHOULD')} not kept"] if strict and count("advice") else []
         return "NOT CONFORMANT" + (f": {', '.join(parts)}" if parts else "")
     if status == HARNESS:
-        broken = f": {_plural(count('error'), 'error')}" if count("error") else ""
-        return f"NO VERDICT{broken} of the harness or on the way to the target"
+        if not count("error"):
+            return "NO VERDICT: the run did not come to its end"
+        return f"NO VERDICT: {_plural(count('error'), 'error')} of the harness or on the way to the target"
     if count("inconclusive"):
         return f"NO VERDICT: {_plural(count('inconclusive'), 'case')} inconclusive"
     return "NOTHING VERIFIED: no case came to a verdict"
