@@ -146,5 +146,5 @@ def log_of(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
 def _own_part(excinfo: pytest.ExceptionInfo[BaseException]) -> _pytest._code.Traceback:
     """The way to an error without what pytest and the plugin do to get there."""
     machinery = (Path(_pytest.__file__).parent, Path(pluggy.__file__).parent, Path(__file__).with_name("plugin.py"))
-    own = excinfo.traceback.filter(lambda entry: not any(Path(entry.path).is_relative_to(folder) for folder in machinery))
+    own = excinfo.traceback.filter(lambda entry: not any(Path(entry.path).is_relative_to(part) for part in machinery))
     return own or excinfo.traceback

@@ -9,6 +9,7 @@ and inconclusive = failed; error = error.
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -226,7 +227,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def target(pytestconfig: pytest.Config) -> Target:
     """The stack under test, one lab a worker."""
-    made = make_target(pytestconfig.getoption("target"), seed=pytestconfig.getoption("seed"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    made = make_target(pytestconfig.getoption("target"), seed=pytestconfig.getoption("seed"), worker=worker)
     pytestconfig.stash[_TARGET] = made
     return made
 

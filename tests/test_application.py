@@ -193,7 +193,8 @@ def test_the_end_of_the_stream(world):
 
 
 @pytest.mark.parametrize(("outcome", "said"), [
-    ({"value": b"abc"}, "recv() -> 3 octets"), ({"error": "EPIPE"}, "recv() -> EPIPE"), (None, "recv() has not returned"),
+    ({"value": b"abc"}, "recv() -> 3 octets"), ({"error": "EPIPE"}, "recv() -> EPIPE"),
+    (None, "recv() has not returned"),
 ])
 def test_no_end_of_the_stream(world, outcome, said):
     if outcome is not None:

@@ -87,7 +87,8 @@ def test_the_trace_is_in_the_order_of_the_stamps_with_comments(target):
     peer.send(". 1:1(0) ack 1")
     frames = made.injector.frames()
     assert [frame.outgoing for frame, _ in frames] == [True, False, True]
-    assert [text for _, text in frames] == ["S 0:0(0) win 65535", "R. 0:0(0) ack 1 win 1000", ". 1:1(0) ack 1 win 65535"]
+    assert [text for _, text in frames] == [
+        "S 0:0(0) win 65535", "R. 0:0(0) ack 1 win 1000", ". 1:1(0) ack 1 win 65535"]
     assert sorted(frame.stamp_ns for frame, _ in frames) == [frame.stamp_ns for frame, _ in frames]
 
 
@@ -102,7 +103,8 @@ def test_the_kernels_stamp_takes_the_place_of_ours(target, monkeypatch):
     made.injector.stamp()
     assert sent.stamp_ns == sent.step.at_ns == 777
     assert bare.stamp_ns == 778
-    assert [(frame.stamp_ns, text) for frame, text in made.injector.frames()] == [(777, "S 0:0(0) win 65535"), (778, "")]
+    assert [(frame.stamp_ns, text) for frame, text in made.injector.frames()] == [
+        (777, "S 0:0(0) win 65535"), (778, "")]
 
 
 def test_a_frame_that_the_tap_missed_keeps_our_stamp(target, monkeypatch):

@@ -127,8 +127,8 @@ def test_what_was_found_before_it_became_inconclusive_is_kept():
 
 
 @pytest.mark.parametrize(("error", "reason"), [
-    (LinkError("lost"), "LinkError: lost"), (ScriptError("what?"), "ScriptError: what?"), (KeyError("x"), "KeyError: 'x'"),
-    (AssertionError("own"), "AssertionError: own"),
+    (LinkError("lost"), "LinkError: lost"), (ScriptError("what?"), "ScriptError: what?"),
+    (KeyError("x"), "KeyError: 'x'"), (AssertionError("own"), "AssertionError: own"),
 ])
 def test_everything_else_is_an_error(error, reason):
     judgement = judged(finding(), error=error, ledger=(deviation(),))

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,7 @@ def test_stamps_are_the_clocks_to_some_microseconds_and_never_go_back(wire):
         assert before - slack <= went.stamp_ns <= came.stamp_ns + slack
         assert came.stamp_ns <= after + slack
         stamps += [went.stamp_ns, came.stamp_ns]
-    assert all(later >= earlier - slack for earlier, later in zip(stamps, stamps[1:], strict=False))
+    assert all(later >= earlier - slack for earlier, later in pairwise(stamps))
     assert stamps[-1] > stamps[0]
 
 
@@ -216,7 +217,8 @@ def test_an_unfinished_checksum_is_known_as_such(rights):
         index = route.link_lookup(ifname="here")[0]
         route.link("set", index=index, state="up")
         route.addr("add", index=index, address="192.0.2.1", prefixlen=24)
-        route.neigh("add", ifindex=index, family=socket.AF_INET, dst="192.0.2.2", lladdr="02:00:00:00:00:02", state=0x80)
+        route.neigh("add", ifindex=index, family=socket.AF_INET, dst="192.0.2.2", lladdr=PHANTOM_MAC.hex(":"),
+                    state=0x80)
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     clock = RealClock()
     with two.entered(), IPRoute() as route:

@@ -98,7 +98,7 @@ def test_a_socket_stays_where_it_was_made(rights):
     namespace = NetworkNamespace()
     with namespace.entered():
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    with sock, pytest.raises(OSError, match="unreachable|assign"):
+    with sock, pytest.raises(OSError, match=r"unreachable|assign"):
         sock.connect(("127.0.0.1", 9))
     namespace.close()
 

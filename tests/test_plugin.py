@@ -353,7 +353,8 @@ def test_an_unknown_requirement_of_a_bare_marker_is_one_line(suite):
 
 def test_a_malformed_profile_tells_all_that_is_wrong(suite):
     suite.cases(PASS)
-    suite.write('name = "mine"\nkind = "rocket"\n[timers]\nresponse_s = "soon"\n[features]\nsacks = true\n', "mine.toml")
+    suite.write('name = "mine"\nkind = "rocket"\n[timers]\nresponse_s = "soon"\n[features]\nsacks = true\n',
+                "mine.toml")
     done = suite.command("cases", target="mine.toml")
     assert done.returncode == 2
     lines = done.stderr.splitlines()

@@ -60,12 +60,14 @@ class Timing:
         """The earliest and the latest instant, in nanoseconds after the start.
 
         A timer counts whole ticks, the first of which may be nearly over when it is set: hence a tick on both sides.
-        `lateness_ns` is what the machine was late meanwhile, if that is more than the tolerance.
+        `lateness_ns` is what the machine was late meanwhile, if that is more than the tolerance; at the early side it
+        counts twice, since the start may have been late and what is due may be twice a wait that was measured so.
         """
         due_ns = round(due.due_s * SECOND)
         latest_s = due.due_s * (1 + self.rounding) if due.latest_s is None else due.latest_s
-        slack = self.tick_ns + max(self.tolerance_ns, lateness_ns)
-        return max(0, due_ns - slack), round(latest_s * SECOND) + slack
+        early_ns = self.tick_ns + max(self.tolerance_ns, 2 * lateness_ns)
+        late_ns = self.tick_ns + max(self.tolerance_ns, lateness_ns)
+        return max(0, due_ns - early_ns), round(latest_s * SECOND) + late_ns
 
 
 def measure_tolerance(clock: Clock) -> int:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import array
 import contextlib
 import fcntl
+import os
 import platform
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -170,8 +171,23 @@ def kernel_release() -> str:
     return platform.release()
 
 
-def make_linux(profile: Profile) -> Target:
-    """This machine's kernel as a target. Raises LinkError or TargetError if the lab cannot be made."""
+def stay_on_one_processor(number: int) -> Callable[[], None]:
+    """Keep this process on one of its processors, the `number`-th one round; returns what lets it go again.
+
+    A kernel arms a timer on the processor that sends, so the lateness that our own waits measure there is what the
+    target's timers suffer as well: a busy neighbour, or a processor that the machine's host takes away for a while.
+    """
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(before)[number % len(before)]})
+    return lambda: os.sched_setaffinity(0, before)
+
+
+def make_linux(profile: Profile, *, worker: int = 0) -> Target:
+    """This machine's kernel as a target of one of several workers.
+
+    Raises LinkError or TargetError if the lab cannot be made.
+    """
+    let_go = stay_on_one_processor(worker)
     lab = Lab()
     with lab.target_side.entered():
         set_sysctls(profile.sysctls())
@@ -181,6 +197,6 @@ def make_linux(profile: Profile) -> Target:
     injector = Injector(link=link, clock=clock, neighbour=phantom_neighbour())
     target = Target(name=profile.name, kind="namespace", version=kernel_release(), profile=profile, clock=clock,
                     link=link, upper=upper, injector=injector, timing=timing_of(profile, measure_tolerance(clock)),
-                    closers=[lab.close, upper.close_driver])
+                    closers=[let_go, lab.close, upper.close_driver])
     injector.drain()
     return target

@@ -35,12 +35,12 @@ def needs_namespaces(profile: Profile) -> bool:
     return profile.kind == "namespace"
 
 
-def make_target(spec: str, *, seed: int = 0) -> Target:
-    """Make the target. Raises UsageError, LinkError or TargetError."""
+def make_target(spec: str, *, seed: int = 0, worker: int = 0) -> Target:
+    """Make the target, for the `worker`-th of several. Raises UsageError, LinkError or TargetError."""
     profile = parse_spec(spec)
     if profile.kind == "decoy":
         return make_decoy(profile, spec.partition(":")[2], seed)
-    return make_linux(profile)
+    return make_linux(profile, worker=worker)
 
 
 def describe(spec: str) -> dict[str, Any]:

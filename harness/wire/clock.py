@@ -8,7 +8,9 @@ here, a guest's or a stepped stack's elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import select
 import time
 from collections.abc import Callable
@@ -66,8 +68,10 @@ class Clock(Protocol):
     """Time as the target has it."""
 
     kind: str
-    lateness_ns: int
-    """How late the worst wake-up since `forget_lateness` was: what a busy machine adds to every instant."""
+
+    @property
+    def lateness_ns(self) -> int:
+        """What the machine may have added to an instant since `forget_lateness`, in nanoseconds."""
 
     def forget_lateness(self) -> None:
         """Begin to measure anew."""
@@ -85,13 +89,43 @@ class Clock(Protocol):
         """Forget a source; one that is not registered is no error."""
 
 
+class StolenTime:
+    """What the host of a virtual machine took away from its processors, as the kernel counts it (`steal` in proc(5)).
+
+    A target's timer that falls into such a gap is late through nobody's fault, and on a processor where our own waits
+    do not see it. On a real machine it is always 0.
+    """
+
+    def __init__(self) -> None:
+        self._tick_ns = SECOND // os.sysconf("SC_CLK_TCK")
+        self._descriptor = os.open("/proc/stat", os.O_RDONLY | os.O_CLOEXEC)
+        self._forgotten = self._ticks()
+
+    def _ticks(self) -> int:
+        first = os.pread(self._descriptor, 256, 0).split(b"\n", 1)[0].split()
+        return int(first[8]) if len(first) > 8 else 0
+
+    def since_ns(self) -> int:
+        """Nanoseconds, of all processors together, since `forget`."""
+        return (self._ticks() - self._forgotten) * self._tick_ns
+
+    def forget(self) -> None:
+        """Count from now on."""
+        self._forgotten = self._ticks()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+
+
 class RealClock:
     """A kernel or device in real time: the wait blocks on descriptors."""
 
     kind = "real"
 
     def __init__(self) -> None:
-        self.lateness_ns = 0
+        self._late_ns = 0
+        self._stolen = StolenTime()
         self._epoch = time.monotonic_ns()
         self.epoch_ns: int = time.time_ns()
         self._sources: list[Source] = []
@@ -102,9 +136,15 @@ class RealClock:
         """Nanoseconds since the clock was made."""
         return time.monotonic_ns() - self._epoch
 
+    @property
+    def lateness_ns(self) -> int:
+        """The worst lateness of our own wake-ups, or what the machine's host took away meanwhile if that is more."""
+        return max(self._late_ns, self._stolen.since_ns())
+
     def forget_lateness(self) -> None:
         """Begin to measure the lateness anew."""
-        self.lateness_ns = 0
+        self._late_ns = 0
+        self._stolen.forget()
 
     def instant(self, realtime_ns: int) -> int:
         """The instant of a kernel stamp (CLOCK_REALTIME), corrected for steps of the wall clock since the start."""
@@ -157,7 +197,7 @@ class RealClock:
         slice_ms = min(left, _SLICE_NS) // 1_000_000 + 1
         until = self.now() + slice_ms * 1_000_000
         if not self._select.poll(slice_ms):
-            self.lateness_ns = max(self.lateness_ns, self.now() - until)
+            self._late_ns = max(self._late_ns, self.now() - until)
 
 
 class SteppedClock:
