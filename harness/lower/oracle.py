@@ -200,7 +200,7 @@ class Oracle:
             return
         for kind, requirement, name in ((Kind.MSS, "RFC9293-MUST-65", "MSS"),
                                         (Kind.SACK_PERMITTED, "RFC2018-PERM-1", "SACK-Permitted"),
-                                        (Kind.WINDOW_SCALE, "RFC7323-WS-1", "Window Scale")):
+                                        (Kind.WINDOW_SCALE, "RFC7323-WS-6", "Window Scale")):
             if segment.option(kind) is not None:
                 yield Violation(requirement=requirement, fields=("options",), expected=f"{name} only with SYN")
 
@@ -215,7 +215,7 @@ class Oracle:
         if stamps is None or segment.has(RST):
             return
         if self._last_stamp is not None and arithmetic.lt(stamps[0], self._last_stamp):
-            yield Violation(requirement="RFC7323-TS-1", fields=("options",), expected="a TSval that does not go back")
+            yield Violation(requirement="RFC7323-TS-12", fields=("options",), expected="a TSval that does not go back")
         if segment.has(ACK) and self._our_stamps and stamps[1] not in self._our_stamps:
             yield Violation(requirement="RFC7323-TS-6", fields=("options",), expected="a TSecr that we have sent")
 
