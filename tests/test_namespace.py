@@ -178,7 +178,7 @@ class Watched(namespace.Lab):
 
 namespace.Lab = Watched
 target = make_linux(parse_spec("linux"))
-target.upper.listen(b"\\xc0\\0\\x02\\x01", 7, backlog=1, options={})
+target.upper.listen(b"\\xc0\\0\\x02\\x01", 20000, backlog=1, options={})
 print("made", flush=True)
 time.sleep(60)
 """
