@@ -89,8 +89,8 @@ def test_syn_is_not_marked_ect():
 
 
 @pytest.mark.parametrize(("ours", "flow", "most"), [
-    ((mss(1460),), FLOW, 1460), ((mss(9000),), FLOW, 1460), ((mss(400),), FLOW, 400), ((Option.of(Kind.NOP),), FLOW, 536),
-    ((Option.of(Kind.NOP),), FLOW6, 1220), ((mss(9000),), FLOW6, 1440),
+    ((mss(1460),), FLOW, 1460), ((mss(9000),), FLOW, 1460), ((mss(400),), FLOW, 400),
+    ((Option.of(Kind.NOP),), FLOW, 536), ((Option.of(Kind.NOP),), FLOW6, 1220), ((mss(9000),), FLOW6, 1440),
 ])
 def test_segments_keep_to_the_size_that_was_offered(ours, flow, most):
     assert broken(opened(*ours, flow=flow), data(1, most)) == []

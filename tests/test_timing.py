@@ -163,8 +163,12 @@ def test_a_real_clock_takes_sources_without_a_descriptor():
 
 
 @pytest.mark.parametrize(("outcome", "text"), [
-    (Outcome(call=1), "done"), (Outcome(call=1, error="EPIPE"), "EPIPE"), (Outcome(call=1, value=b""), "end of stream"),
-    (Outcome(call=1, value=b"ab"), "2 octets"), (Outcome(call=1, value=7), "7"), (Outcome(call=1, value=object()), "done"),
+    (Outcome(call=1), "done"),
+    (Outcome(call=1, error="EPIPE"), "EPIPE"),
+    (Outcome(call=1, value=b""), "end of stream"),
+    (Outcome(call=1, value=b"ab"), "2 octets"),
+    (Outcome(call=1, value=7), "7"),
+    (Outcome(call=1, value=object()), "done"),
 ])
 def test_an_outcome_reads_as_people_say_it(outcome, text):
     assert str(outcome) == text
