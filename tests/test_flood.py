@@ -98,7 +98,8 @@ def test_a_flood_fills_the_backlog_and_its_answers_are_not_heard(target: Target,
     case.finish()
     case.close()
     assert all(len(frame.data) < 200 for frame, _ in case.trace)
-    assert len(case.trace) == 2
+    # The kernel may also report its multicast groups, which is no part of the story.
+    assert len([comment for _, comment in case.trace if comment]) == 2
 
 
 def test_hearing_again(target: Target) -> None:

@@ -104,6 +104,24 @@ def test_a_kernel_stamp_becomes_an_instant():
     assert before - MS <= instant <= clock.now() + MS
 
 
+def test_a_stamp_is_not_displaced_by_losing_the_processor(monkeypatch):
+    clock = RealClock()
+    now = time.time_ns()
+    real, lost = time.monotonic_ns, [3]
+
+    def preempted() -> int:
+        read = real()
+        if lost[0]:
+            lost[0] -= 1
+            time.sleep(0.005)
+        return read
+
+    undisturbed = clock.instant(now)
+    monkeypatch.setattr(time, "monotonic_ns", preempted)
+    assert abs(clock.instant(now) - undisturbed) < MS
+    assert lost == [0]
+
+
 class Queue:
     def __init__(self) -> None:
         self.events: list[Frame | Outcome] = []

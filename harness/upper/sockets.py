@@ -72,6 +72,10 @@ class LingeringClose:
             self._error = error.errno or 0
         os.eventfd_write(self._done, 1)
 
+    def __del__(self) -> None:
+        # The thread keeps this call alive until it has written, so nobody needs the descriptor any more.
+        os.close(self._done)
+
     def fileno(self) -> int:
         """An eventfd that turns readable when the socket is closed."""
         return self._done
