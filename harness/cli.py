@@ -95,8 +95,8 @@ def run(paths: tuple[str, ...], target: str, family: str, expression: str, worke
         slow: bool, seed: int, results: str, attach: bool, allure: bool) -> int:
     """Run cases against a target, show the verdicts, write the reports.
 
-    PATH is a case as results name it (handshake/passive::three_way), a topic, a topic/module, a file or a folder;
-    without one all cases run.
+    PATH is a case as results name it (handshake/passive::syn_draws_syn_ack), a topic, a topic/module, a file or a
+    folder; without one all cases run.
 
     Exit status: 0 conformant, 1 not, 2 usage, 3 error of the harness or target, 4 nothing verified.
     """

@@ -83,8 +83,10 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     with _usage():
         profile = parse_spec(config.getoption("target"))
-        if needs_namespaces(profile) and _is_for_cases(config):
-            _enter_user_namespace_if_needed()
+        if _is_for_cases(config):
+            _check_writable(Path(config.getoption("results")))
+            if needs_namespaces(profile):
+                _enter_user_namespace_if_needed()
     config.pluginmanager.register(Recorder(
         config, path=Path(config.getoption("results")), target=describe(config.getoption("target")),
         run={"tool": f"tcpqual {__version__}", "clock": clock_of(profile), "seed": config.getoption("seed"),
@@ -141,6 +143,12 @@ def _is_for_cases(config: pytest.Config) -> bool:
     if config.getoption("verdicts") or any(str(word).startswith("--target") for word in config.invocation_params.args):
         return True
     return any("cases" in Path(str(word).split("::")[0]).parts for word in config.args)
+
+
+def _check_writable(results: Path) -> None:
+    folder = next(folder for folder in results.absolute().parents if folder.exists())
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"--results {results}: {folder} cannot be written; name a file in a folder that can")
 
 
 def _enter_user_namespace_if_needed() -> None:
@@ -327,7 +335,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     except HarnessError as raised:
         error = raised
     run.judgement = judge(run.case.story.findings, error, ledger=run.target.profile.ledger,
-                          case_id=ledger_name(item), family=run.family, version=run.target.version)
+                          case_id=ledger_name(item), family=run.family, version=run.target.version,
+                          proof=run.case.story.proof)
     run.record = record_of(run)
     item.user_properties.extend(properties(run.record))
     _report_to_allure(item, run.record)

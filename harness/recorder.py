@@ -34,6 +34,7 @@ class Recorder:
                  strict: bool, console: bool, cases: bool) -> None:
         self._config = config
         self._path = path
+        self._page = path.with_name("report.html")
         self._target = target
         self._run = run
         self._strict = strict
@@ -55,6 +56,8 @@ class Recorder:
     def results(self) -> Results:
         """The collector; made with the first case, so that a run of other tests leaves no report."""
         if self._results is None:
+            # An earlier run's page would stand beside this run's journal if this one is killed.
+            self._page.unlink(missing_ok=True)
             self._results = Results(self._path, self._target, self._run)
         return self._results
 
@@ -124,6 +127,9 @@ class Recorder:
         if allure.wanted(self._config):
             allure.write_environment(Path(self._config.getoption("allure_report_dir")), self._target, self._run)
         session.exitstatus = self._ended = self._status(int(exitstatus))
+        from .report.page import write_page
+
+        write_page(self.document, self._page, strict=self._strict)
 
     def _found_nothing(self, exitstatus: int) -> bool:
         """True if this was to be a run of cases, and there was none to play."""
@@ -162,18 +168,16 @@ class Recorder:
             self._print()
 
     def _print(self) -> None:
-        from .report.page import write_page
         from .report.summary import print_summary
 
         assert self.document is not None
         red = [record for record in self.document["cases"] if record["verdict"] in FAILING]
         for record in red[:_PAGES]:
             print(f"\n{page(record)}")
-        html = self._path.with_name("report.html")
-        write_page(self.document, html, strict=self._strict)
         if len(red) > _PAGES:
-            print(f"\nThe pages of {len(red) - _PAGES} more are in {html}.")
-        print_summary(self.document, sys.stdout, strict=self._strict, status=self._ended, reports=[self._path, html])
+            print(f"\nThe pages of {len(red) - _PAGES} more are in {self._page}.")
+        print_summary(self.document, sys.stdout, strict=self._strict, status=self._ended,
+                      reports=[self._path, self._page])
 
 
 def one_line_of(error: BaseException) -> str:

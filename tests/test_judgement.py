@@ -30,8 +30,15 @@ def deviation(**fields: Any) -> Deviation:
 
 
 def judged(*findings: Finding, error: BaseException | None = None, ledger: tuple[Deviation, ...] = (),
-           family: str = "ipv4", version: str = "6.1", case_id: str = CASE) -> Judgement:
-    return judge(findings, error, ledger=Ledger(ledger), case_id=case_id, family=family, version=version)
+           family: str = "ipv4", version: str = "6.1", case_id: str = CASE,
+           proof: tuple[str, ...] = ("wire",)) -> Judgement:
+    return judge(findings, error, ledger=Ledger(ledger), case_id=case_id, family=family, version=version,
+                 proof=proof)
+
+
+@pytest.mark.parametrize("proof", [(), ("api",)])
+def test_a_case_in_which_nothing_was_seen_passes_nothing(proof):
+    assert judged(proof=proof).verdict is Verdict.INCONCLUSIVE
 
 
 def test_nothing_found_is_a_pass():
@@ -49,9 +56,20 @@ def test_a_should_that_is_not_kept_is_advice():
 
 
 def test_a_may_is_information_beside_a_pass():
-    judgement = judged(finding(level="MAY"), error=Mismatch(finding()))
+    judgement = judged(finding(level="MAY"))
     assert judgement.verdict is Verdict.PASS
     assert judgement.reason.startswith("RFC9293-MUST-2")
+
+
+def test_a_case_that_a_may_has_ended_passes_nothing():
+    judgement = judged(finding(level="MAY"), error=Mismatch(finding(level="MAY")))
+    assert judgement.verdict is Verdict.NOT_APPLICABLE
+    assert judgement.reason.startswith("RFC9293-MUST-2")
+
+
+def test_what_a_case_leaves_out_does_not_excuse_what_it_has_found():
+    assert judged(finding(), error=NotApplicable("no such feature")).verdict is Verdict.FAIL
+    assert judged(finding(level="SHOULD"), error=NotApplicable("no")).verdict is Verdict.NOT_APPLICABLE
 
 
 def test_the_worst_of_several_gives_the_reason():

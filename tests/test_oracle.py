@@ -55,6 +55,7 @@ def test_a_sound_exchange_breaks_nothing():
 @pytest.mark.parametrize(("fields", "requirement"), [
     ({"verdict": Checksum.BAD}, "RFC9293-MUST-2"),
     ({"offset": 4}, "RFC9293-U-DOFF"),
+    ({"offset": 6, "options": (), "payload": b""}, "RFC9293-U-DOFF"),
     ({"reserved": 1}, "RFC9293-U-RSV-TX"),
     ({"flags": ACK | AE}, "RFC9293-U-RSV-TX"),
     ({"flags": PSH}, "RFC9293-U-ACK-SYNC"),

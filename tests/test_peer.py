@@ -449,8 +449,17 @@ def test_at_the_end_and_in_silence_too(target, case, peer):
     repeated(target, peer, 0.0, 0.009)
     case.pause(0.010)
     case.finish()
-    target.say(peer, ". 1:4(3) ack 1", after_s=0.0)
+    target.say(peer, ". 1:4(3) ack 1", after_s=0.008)
+    case.pause(0.010)
     peer.expect_silence()
+
+
+def test_a_repetition_at_once_upon_another_is_unexpected(target, case, peer):
+    repeated(target, peer, 0.0, 0.009)
+    target.say(peer, ". 1:4(3) ack 1", after_s=0.010)
+    case.pause(0.020)
+    with pytest.raises(Mismatch, match="nothing more"):
+        case.finish()
 
 
 def test_a_repetition_after_we_acknowledged_is_unexpected(target, case, peer):
@@ -588,7 +597,7 @@ class Timer(Scripted):
 
 
 @pytest.mark.parametrize(("ends_s", "got"), [
-    (0.98, "state CLOSED at 0.990 s"), (1.0, None), (1.134, None), (1.2, "state TIME-WAIT at 1.135 s"),
+    (0.98, "state CLOSED after 0.990 s"), (1.0, None), (1.134, None), (1.2, "state TIME-WAIT after 1.135 s"),
 ])
 def test_a_state_lasts_as_long_as_it_should(ends_s, got):
     case = Timer(ends_s).case()

@@ -501,16 +501,20 @@ def test_a_run_that_is_killed_leaves_its_journal_and_no_process(suite, workers):
 
 # -- what is left out -------------------------------------------------------------------------------------------------
 
-TIMES = '''
+TIMES = f'''
 @slow
 @covers("RFC9293-MUST-2")
 def test_long(peer):
     """It takes its time."""
+    {SYN}
+    peer.expect("R. 0:0(0) ack 1")
 
 @default_timers("keepalive_time_s")
 @covers("RFC9293-MUST-2")
 def test_default(peer):
     """The target's own values."""
+    {SYN}
+    peer.expect("R. 0:0(0) ack 1")
 '''
 
 

@@ -148,10 +148,10 @@ def test_abort_discards_what_was_not_read(peer, listener):
 
 
 @needs("abort")
-@covers("RFC9293-U-RST-TW", behaviour="B-25")
+@covers("RFC9293-U-RST-TW", "RFC9293-U-ABORT-RST", behaviour="B-25")
 def test_aborting_side_waits(peer, listener):
     """Who sends the reset goes through TIME-WAIT, so that old segments of the connection still meet somebody."""
     connection = established(peer, listener)
     connection.abort()
-    peer.expect_one_of(["R. 1:1(0) ack 1", "R 1:1(0)"])
+    peer.expect_one_of(["R. 1:1(0) ack 1", "R 1:1(0)"], rule="RFC9293-U-ABORT-RST")
     peer.expect_state("TIME-WAIT")

@@ -342,10 +342,25 @@ def test_syn_without_stamp_and_higher_number(peer, listener):
     expect_reopened(peer, 100_000, "<mss *>", rule="SA-TIMEWAIT-01")
 
 
-@pytest.mark.parametrize("segment", ["S 100000:100000(0) win 65535 <mss 1460,TS val 500 ecr 0>",
-                                     "S -100:-100(0) win 65535 <mss 1460,TS val 1002 ecr 0>",
-                                     "S -100:-100(0) win 65535 <mss 1460>"],
-                         ids=["older-stamp", "equal-stamp-lower-number", "no-stamp-lower-number"])
+OF_THE_PAST = pytest.mark.parametrize("segment", [
+    pytest.param("S 100000:100000(0) win 65535 <mss 1460,TS val 500 ecr 0>", id="older-stamp"),
+    pytest.param("S -100:-100(0) win 65535 <mss 1460,TS val 1002 ecr 0>", id="equal-stamp-lower-number"),
+    pytest.param("S -100:-100(0) win 65535 <mss 1460>", id="no-stamp-lower-number"),
+])
+
+
+@OF_THE_PAST
+@needs("timestamps")
+@covers("SA-TIMEWAIT-03", "RFC9293-U-SYN-CHALLENGE", behaviour="B-22")
+def test_syn_of_the_past_opens_nothing(peer, listener, segment):
+    """Neither the time stamp nor the number is newer: an ACK or silence, and TIME-WAIT goes on."""
+    time_wait_with_stamps(peer, listener)
+    peer.send(segment)
+    peer.expect_silence(allow=[". 2:2(0) ack 2 <TS val * ecr *>"])
+    peer.expect_state("TIME-WAIT")
+
+
+@OF_THE_PAST
 @needs("timestamps")
 @covers("RFC6191-TS-DROP", "SA-TIMEWAIT-03", behaviour="B-22")
 def test_syn_of_the_past_is_dropped(peer, listener, segment):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.authoring import ACK, RST, Kind, Segment, covers, established, flood, needs, seq
+from harness.authoring import ACK, RST, Kind, Segment, covers, established, flood, needs, seconds_between, seq
 from harness.lower.flood import Flood
 
 pytestmark = flood
@@ -165,11 +165,14 @@ def test_target_recovers(case, upper, profile):
 
     A client then gets what it got before the flood: whatever a cookie cannot hold.
     """
+    earliest_s, latest_s = life_of_an_entry(profile)
+    began = case.moment()
     listener, _ = flooded(case, upper)
     expect_half_open(case, listener, 1, room_of(profile))
-    earliest_s, latest_s = life_of_an_entry(profile)
     case.pause(0.9 * earliest_s)
-    expect_half_open(case, listener, 1, room_of(profile))
+    # A busy machine may let us ask so late that the entries have ended rightly.
+    asked_late = seconds_between(began, case.moment()) >= earliest_s
+    expect_half_open(case, listener, 0 if asked_late else 1, room_of(profile))
     case.pause(latest_s - 0.9 * earliest_s)
     expect_half_open(case, listener, 0, 0)
     client = case.peer(target_port=listener.port)
@@ -312,5 +315,5 @@ def test_scale_is_used_only_if_the_cookie_kept_it(case, upper, offer):
     connection.send(9000)
     left = window << scaled
     while left > 0:
-        left -= len(client.expect(Segment(flags=ACK, ack=client.send_next)).payload)
+        left -= len(client.expect(Segment(flags=ACK, seq=client.receive_next, ack=client.send_next)).payload)
     client.expect_silence()

@@ -97,5 +97,5 @@ def test_tiny_first_fragment(peer, listener, octets):
     forge.send_pieces(peer, [whole.piece(0, octets, more=True)])
     expect_parameter_problem(peer.case, 3, 0)
     peer.sent(segment, forge.send_pieces(peer, [whole.piece(octets or 8)]))
-    peer.expect_silence(rule="RFC1858-TINY")
+    peer.expect_silence(rule="RFC8200-FRAG-OK")
     expect_alive(peer, connection)

@@ -78,7 +78,7 @@ def test_soft_error_is_reported(peer, listener, family, message):
     """An application that asks for errors is given this one, and goes on using its connection."""
     connection, data = in_flight(peer, listener, family, reported=True)
     tell(peer, family, message, data)
-    peer.expect_silence()
+    peer.expect_silence(rule="RFC9293-MUST-56")
     connection.expect_pending_error(REPORTED)
     connection.send(100, rule="RFC9293-MUST-56")
     peer.send(". 1:1(0) ack 101")
@@ -91,7 +91,7 @@ def test_soft_error_is_the_reason_given_in_the_end(peer, listener, family, profi
     """When the data is given up after all, the application learns why: the host is unreachable, not merely silent."""
     connection, data = in_flight(peer, listener, family)
     tell(peer, family, HOST_UNREACHABLE, data)
-    peer.expect_silence()
+    peer.expect_silence(rule="RFC9293-MUST-56")
     peer.expect_state("ESTABLISHED", rule="RFC9293-MUST-56")
     connection.expect_error(REPORTED, after(ends_s(data_gaps_s(profile)), since=data))
 
@@ -134,7 +134,8 @@ def test_error_reaches_the_connection_that_it_quotes(case, listener, family):
     bystander.expect_pending_error("")
 
 
-@covers("RFC5927-SEQCHK", "RFC9293-MUST-56", behaviour="B-16")
+@needs("icmp_soft_errors")
+@covers("RFC9293-MUST-54", "RFC5927-SEQCHK", "RFC9293-MUST-56", behaviour="B-16")
 @pytest.mark.parametrize("distance", [pytest.param(-1, id="acknowledged"), pytest.param(100_000, id="not-yet-sent")])
 def test_error_about_a_number_not_in_flight_is_ignored(peer, listener, family, distance):
     """Whoever forges an error must guess a number that the target has sent and not seen acknowledged."""

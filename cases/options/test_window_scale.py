@@ -33,6 +33,13 @@ def expect_scale(case, segment, rule):
                             fields=("options",))
 
 
+def expect_open(case, synack):
+    """A window that is closed from the start would say nothing of how windows are counted."""
+    if not synack.window:
+        with case.preamble():
+            raise case.mismatch(expected="a SYN,ACK with a window", got="win 0", fields=("window",))
+
+
 # -- agreement --------------------------------------------------------------------------------------------------------
 
 
@@ -197,6 +204,7 @@ def test_windows_of_the_target_are_shifted_by_its_own_scale(case, peer, listener
     """What the target announces, times 2**its shift, goes on from the SYN,ACK's window while nobody reads."""
     peer.send(f"S 0:0(0) win 65535 {OFFER.format(shift=2)}")
     synack = peer.expect("S. 0:0(0) ack 1 <mss *,wscale *>")
+    expect_open(case, synack)
     shift = synack.option(Kind.WINDOW_SCALE).value
     peer.send(". 1:1(0) ack 1")
     listener.accept(peer)
@@ -215,6 +223,7 @@ def test_windows_of_the_target_are_not_shifted_without_agreement(case, peer, lis
     """Without scale the target's window field is octets: it goes on from the SYN,ACK's window."""
     peer.send("S 0:0(0) win 65535 <mss 1000>")
     synack = peer.expect("S. 0:0(0) ack 1 <mss *>")
+    expect_open(case, synack)
     peer.send(". 1:1(0) ack 1")
     listener.accept(peer)
     peer.send("P. 1:1001(1000) ack 1")

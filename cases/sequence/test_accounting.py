@@ -116,7 +116,7 @@ def test_targets_pure_ack_uses_none(peer, listener):
     peer.expect(". 1:11(10) ack 201")
 
 
-@covers("RFC9293-U-WRAP", "SA-ESTAB-16", behaviour="B-03")
+@covers("SA-ESTAB-16", behaviour="B-03")
 def test_hundred_octets_from_301(peer, listener):
     """The target's 100 octets from 301 on are followed by 401."""
     connection = established(peer, listener)

@@ -17,6 +17,8 @@ from ..wire.segment import ACK, AE, FIN, RST, SYN, URG, Checksum, Flow, Kind, Op
 _MINIMUM_HEADERS: Final = {False: 40, True: 60}
 _DEFAULT_MSS: Final = {False: 536, True: 1220}
 _MAX_SCALE: Final = 14
+_WORDS: Final = 5
+"""The data offset of a header without options."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +137,14 @@ class Oracle:
             yield Violation(requirement="RFC9293-MUST-2", expected="the right checksum", fields=("checksum",))
 
     def _data_offset(self, segment: Segment) -> Iterator[Violation]:
-        if segment.offset is not None and segment.offset < 5:
+        if segment.offset is None:
+            return
+        if segment.offset < _WORDS:
             yield Violation(requirement="RFC9293-U-DOFF", expected="a data offset of 5 or more", fields=("offset",))
+        elif segment.options is not None and (
+                sum(len(option.encode()) for option in segment.options) < 4 * (segment.offset - _WORDS)):
+            yield Violation(requirement="RFC9293-U-DOFF", expected="a data offset inside the segment",
+                            fields=("offset",))
 
     def _reserved_bits(self, segment: Segment) -> Iterator[Violation]:
         if segment.reserved or segment.has(AE):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from .behaviours import BEHAVIOURS, Cell, families, matrix, uncovered
 from .record import FAILING, WORST_FIRST, Record, one_line, reason, worst_first
-from .results import BROKEN, CONFORMANT, HARNESS, exit_status
+from .results import BROKEN, CONFORMANT, HARNESS, USAGE, exit_status
 from .terminal import SHORT, console, interactive, style
 
 if TYPE_CHECKING:
@@ -192,6 +192,8 @@ def _verdict(summary: Mapping[str, int], status: int, strict: bool) -> str:
         parts += [_plural(count("unexpected-pass"), "unexpected pass")] if count("unexpected-pass") else []
         parts += [f"{_plural(count('advice'), 'SHOULD')} not kept"] if strict and count("advice") else []
         return "NOT CONFORMANT" + (f": {', '.join(parts)}" if parts else "")
+    if status == USAGE:
+        return "NO VERDICT: the command or a module of cases is wrong, see above"
     if status == HARNESS:
         if not count("error"):
             return "NO VERDICT: the run did not come to its end"

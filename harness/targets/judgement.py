@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from ..lower.verdict import Finding, Inconclusive, Mismatch, Verdict, worst
@@ -23,26 +23,38 @@ class NotApplicable(Exception):
     """The profile says that the target has not what the case needs."""
 
 
+_SEEN = frozenset(("wire", "sentinel", "remote"))
+"""The proofs that a target's own segment gives; what its socket API says is not enough for a pass (DESIGN, rule 1)."""
+
+
 def judge(findings: Sequence[Finding], error: BaseException | None, *, ledger: Ledger, case_id: str, family: str,
-          version: str) -> Judgement:
+          version: str, proof: Collection[str]) -> Judgement:
     """The verdict of a case that ended with these findings, and with this exception or none.
 
+    `proof` says how the story proves what it tells: a case in which nothing of the target was seen passes nothing.
     A ledger entry that names the case and was not met is an unexpected pass, if the case ran to its end without any
-    other finding.
+    other finding. A mismatch ends its case before all was looked at; held against a MAY alone it says that the target
+    does not do what it need not, and that makes the case not applicable, never a pass. What the case leaves out does
+    not excuse what it has found before.
     """
     explained = tuple(_explained(finding, ledger, case_id, family, version) for finding in findings)
-    if isinstance(error, NotApplicable):
+    verdict = worst(explained)
+    if isinstance(error, NotApplicable) and verdict is not Verdict.FAIL:
         return Judgement(verdict=Verdict.NOT_APPLICABLE, reason=str(error), findings=explained)
     if isinstance(error, Inconclusive):
         return Judgement(verdict=Verdict.INCONCLUSIVE, reason=str(error), findings=explained)
-    if error is not None and not isinstance(error, Mismatch):
+    if error is not None and not isinstance(error, (Mismatch, NotApplicable)):
         return Judgement(verdict=Verdict.ERROR, reason=f"{type(error).__name__}: {error}", findings=explained)
-    verdict = worst(explained)
     if verdict is not Verdict.PASS:
         # What the case itself demanded says more than what the oracle noticed on the way.
         decisive = sorted((finding for finding in explained if finding.verdict is verdict),
                           key=lambda finding: finding.source != "case")
         return Judgement(verdict=verdict, reason=_reason(decisive[0]), findings=explained)
+    if not explained and not _SEEN & set(proof):
+        return Judgement(verdict=Verdict.INCONCLUSIVE, findings=explained,
+                         reason="the case demanded no segment of the target, so nothing was seen that could pass")
+    if isinstance(error, Mismatch):
+        return Judgement(verdict=Verdict.NOT_APPLICABLE, reason=_reason(error.finding), findings=explained)
     due = ledger.due(case_id, family, version)
     if due and not explained:
         return Judgement(verdict=Verdict.UNEXPECTED_PASS, findings=explained,

@@ -21,6 +21,9 @@ def parse_spec(spec: str) -> Profile:
                              f"{', '.join(f'decoy:{known}' for known in DECOYS)}")
         return load_profile("decoy")
     profile = load_profile(spec)
+    if not needs_namespaces(profile):
+        raise UsageError(f"--target {spec!r}: its profile is of kind {profile.kind!r}, which this version cannot "
+                         "reach; what can be run: profiles of kind 'namespace' (linux, its variants), and decoy:NAME")
     # Real time is too dear for default timers: the profile's short values hold, and its sysctls bring them about.
     return profile.with_short() if clock_of(profile) == "real" else profile
 
