@@ -26,6 +26,7 @@ from .lower.states import (
     established,
     fin_wait_1,
     fin_wait_2,
+    kept_alive,
     last_ack,
     syn_received,
     syn_sent,
@@ -64,6 +65,7 @@ __all__ = [
     "ACK", "CWR", "ECE", "FIN", "OFFER", "PSH", "RST", "SYN", "URG", "Application", "Case", "Connection", "Kind",
     "Listener", "Option", "Peer", "Pending", "Segment", "after", "close_wait", "closing", "connected", "covers",
     "default_timers", "encode_icmp", "established", "families", "fin_wait_1", "fin_wait_2", "flood", "forge",
-    "icmp_error", "ip", "last_ack", "needs", "octets", "seconds_between", "seq", "slow", "syn_received", "syn_sent",
+    "icmp_error", "ip", "kept_alive", "last_ack", "needs", "octets", "seconds_between", "seq", "slow", "syn_received",
+    "syn_sent",
     "time_wait",
 ]

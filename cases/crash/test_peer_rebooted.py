@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.authoring import OFFER, after, close_wait, covers, established, fin_wait_1, needs, syn_sent
+from harness.authoring import OFFER, after, close_wait, covers, established, fin_wait_1, kept_alive, needs, syn_sent
 from harness.targets.schedule import first_gap_s, over_s, syn_gaps_s
 
 DATA = "P. 1:101(100) ack 1"
@@ -74,8 +74,7 @@ def test_fin_meets_a_rebooted_peer(peer, listener):
 @covers("RFC9293-U-HALFOPEN-DATA", "RFC9293-MUST-24", "RFC9293-MUST-12", behaviour=("B-15", "B-13"))
 def test_probe_meets_a_rebooted_peer(peer, listener, profile):
     """The connection is idle; keepalive is what finds out: its probe draws our reset, and the application is told."""
-    connection = established(peer, listener)
-    connection.set_option("SO_KEEPALIVE", 1)
+    connection = kept_alive(peer, listener)
     garbage = profile.limit("keepalive_garbage_octets")
     peer.expect(f". 0:{garbage}({garbage}) ack 1", after(profile.timer("keepalive_time_s")),
                 rule="RFC9293-MUST-24")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from harness.authoring import after, covers, default_timers, established, needs, seconds_between, slow
+from harness.authoring import after, covers, default_timers, established, kept_alive, needs, seconds_between, slow
 from harness.targets.schedule import doubled_s, first_gap_s, keepalive_schedule, over_s, repetitions
 
 DATA = "P. 1:101(100) ack 1"
@@ -14,13 +14,6 @@ def probe(profile, at=1):
     """The probe of a target whose next number is `at`; we have sent nothing but our SYN."""
     garbage = profile.limit("keepalive_garbage_octets")
     return f". {at - 1}:{at - 1 + garbage}({garbage}) ack 1"
-
-
-def kept_alive(peer, listener):
-    """An established connection whose application has switched keepalive on."""
-    connection = established(peer, listener)
-    connection.set_option("SO_KEEPALIVE", 1)
-    return connection
 
 
 @needs("keepalive")

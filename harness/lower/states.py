@@ -39,6 +39,19 @@ def established(peer: Peer, listener: Listener, *, offer: str = OFFER, third: st
     return connection
 
 
+def kept_alive(peer: Peer, listener: Listener) -> Connection:
+    """Established, and the application has switched keepalive on. Next from us 1, from the target 1.
+
+    A stack may count the idle time from the switching on, if that is later than the last segment: so does `after` here.
+    """
+    connection = established(peer, listener)
+    with peer.case.preamble():
+        switched_on = peer.case.moment()
+        connection.set_option("SO_KEEPALIVE", 1)
+        peer.last = switched_on
+    return connection
+
+
 def syn_sent(peer: Peer, upper: Application, *, options: Mapping[str, int] | None = None) -> tuple[Connection, Pending]:
     """The target's SYN has come and is not answered. Next from the target 1."""
     with peer.case.preamble():
