@@ -377,18 +377,22 @@ def _agreement(runs: int) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         alone = _verdicts(folder, 0)
-        differing: set[str] = set()
+        differing: dict[str, str] = {}
         for _ in range(runs):
             crowded = _verdicts(folder, 16)
-            differing |= {case for case in alone.keys() | crowded.keys() if alone.get(case) != crowded.get(case)}
+            for case in alone.keys() | crowded.keys():
+                was, became = alone.get(case, ("not run", "")), crowded.get(case, ("not run", ""))
+                if was[0] != became[0]:
+                    differing[case] = f"{case}: {was[0]}, then {became[0]} ({became[1]})"
     detail = f"{len(alone)} cases, {runs} run{'s' if runs > 1 else ''}"
     if differing:
-        detail += f"; {', '.join(sorted(differing)[:10])}"
+        detail += f"; {'; '.join(differing[case] for case in sorted(differing)[:10])}"
     yield Figure(name="verdicts that -n 16 changes", value=len(differing), unit="cases", bound=0, least=False,
                  detail=detail)
 
 
-def _verdicts(folder: Path, workers: int) -> dict[str, str]:
+def _verdicts(folder: Path, workers: int) -> dict[str, tuple[str, str]]:
+    """Verdict and reason of each case."""
     results = folder / "results.json"
     done = subprocess.run([sys.executable, "-m", "harness", "run", "-n", str(workers), "--no-allure",
                            f"--results={results}"], env={**os.environ, "PYTHONPATH": _pythonpath()},
@@ -396,4 +400,5 @@ def _verdicts(folder: Path, workers: int) -> dict[str, str]:
     if not results.exists():
         raise TargetError(f"bench: the run ended with {done.returncode}: {' '.join(done.stderr.split())[-300:]}")
     document = json.loads(results.read_text())
-    return {f"{case['id']} {case['family']} {case['variant']}".strip(): case["verdict"] for case in document["cases"]}
+    return {f"{case['id']} {case['family']} {case['variant']}".strip(): (case["verdict"], case["reason"])
+            for case in document["cases"]}

@@ -68,12 +68,12 @@ def test_json_on_the_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_agreement(monkeypatch: pytest.MonkeyPatch) -> None:
-    crowded = iter(({"a": "pass", "b": "pass"}, {"a": "pass", "b": "fail"}, {"a": "pass"}))
-    monkeypatch.setattr(bench, "_verdicts", lambda folder, workers: next(crowded) if workers else {"a": "pass",
-                                                                                                  "b": "pass"})
+    alone = {"a": ("pass", ""), "b": ("pass", "")}
+    crowded = iter((alone, {"a": ("pass", ""), "b": ("fail", "late")}, alone))
+    monkeypatch.setattr(bench, "_verdicts", lambda folder, workers: next(crowded) if workers else alone)
     (figure,) = bench._agreement(3)
     assert (figure.value, figure.reached) == (1, False)
-    assert figure.detail == "2 cases, 3 runs; b"
+    assert figure.detail == "2 cases, 3 runs; b: pass, then fail (late)"
     assert not list(bench._agreement(0))
 
 
@@ -85,6 +85,6 @@ def test_verdicts_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(bench.subprocess, "run", lambda *_, **__: Done())
     with pytest.raises(bench.TargetError, match="the run ended with 2: tcpqual: no"):
         bench._verdicts(tmp_path, 0)
-    cases = [{"id": "a/b::c", "family": "ipv4", "variant": "", "verdict": "pass"}]
+    cases = [{"id": "a/b::c", "family": "ipv4", "variant": "", "verdict": "pass", "reason": "so"}]
     (tmp_path / "results.json").write_text(json.dumps({"cases": cases}))
-    assert bench._verdicts(tmp_path, 0) == {"a/b::c ipv4": "pass"}
+    assert bench._verdicts(tmp_path, 0) == {"a/b::c ipv4": ("pass", "so")}

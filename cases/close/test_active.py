@@ -19,7 +19,9 @@ from harness.authoring import (
     needs,
     seq,
 )
-from harness.targets.schedule import orphan_gaps_s
+from harness.targets.backoff import follow_backoff
+
+FIN_AGAIN = "F. 1:1(0) ack 1"
 
 
 @covers("RFC9293-U-CLOSE-RELIABLE", behaviour="B-18", tc8=("TCP_CLOSING_06", "TCP_BASICS_08"))
@@ -119,15 +121,12 @@ def test_lost_data_and_fin_are_repeated(peer, listener, rto_of):
 
 
 @covers("RFC9293-U-FIN-RETX", "RFC9293-U-UTIMEOUT", behaviour="B-18")
-def test_fin_wait_1_repeats_the_fin(peer, listener, profile, rto_of):
+def test_fin_wait_1_repeats_the_fin(peer, listener, profile):
     """Nobody acknowledges: the FIN comes again with growing gaps, as often as the profile says, then no more."""
-    connection = established(peer, listener)
-    gaps_s = orphan_gaps_s(profile, rto_of(connection))
-    connection.close()
-    peer.expect("F. 1:1(0) ack 1")
-    for gap_s in gaps_s[:-1]:
-        peer.expect("F. 1:1(0) ack 1", after(gap_s))
-    peer.expect_to_last("FIN-WAIT-1", after(gaps_s[-1]), rule="RFC9293-U-UTIMEOUT")
+    fin_wait_1(peer, listener)
+    end, more = follow_backoff(peer, FIN_AGAIN, profile, orphan=True)
+    peer.expect_to_last("FIN-WAIT-1", after(*end), rule="RFC9293-U-UTIMEOUT")
+    peer.expect_silence(allow=[FIN_AGAIN] * more)
 
 
 @needs("half_close")

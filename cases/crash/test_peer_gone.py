@@ -3,28 +3,13 @@
 
 from __future__ import annotations
 
-from harness.authoring import after, covers, default_timers, established, fin_wait_1, needs, seconds_between, slow
-from harness.targets.schedule import doubled_s, first_gap_s, given_up_s, over_s, repetitions
+from harness.authoring import after, covers, default_timers, established, fin_wait_1, needs, slow
+from harness.targets.backoff import follow_backoff
+from harness.targets.schedule import first_gap_s, over_s
 
 DATA = "P. 1:101(100) ack 1"
 FIN = "F. 1:1(0) ack 1"
 LEAST_R2_S = 100.0
-
-
-def repeated(peer, text, profile, *, orphan=False):
-    """Follow the back-off of the segment that came last for as long as it is sure to go on.
-
-    Returns when the target has to give up, counted from the last repetition, and how many more may come until then.
-    """
-    sent = peer.last
-    first = again = peer.expect(text, after(*first_gap_s(profile)))
-    sure, possible = repetitions(profile, seconds_between(sent, again), orphan=orphan)
-    for _ in range(sure - 1):
-        gap = seconds_between(sent, again)
-        sent, again = again, peer.expect(text, after(*doubled_s(profile, gap)))
-    more = possible - sure
-    return given_up_s(profile, seconds_between(sent, again), elapsed_s=seconds_between(first, again), more=more,
-                      orphan=orphan), more
 
 
 @covers("RFC9293-MUST-20", "RFC9293-MUST-19", "RFC9293-U-RST-CLOSED-ACK", "SA-CLOSED-05", behaviour="B-14",
@@ -35,7 +20,7 @@ def test_data_is_repeated_until_r2(peer, listener, profile):
     peer.count_repeats()
     connection.send(100)
     peer.expect(DATA)
-    end, more = repeated(peer, DATA, profile)
+    end, more = follow_backoff(peer, DATA, profile)
     connection.expect_pending_error("")
     connection.expect_error("ETIMEDOUT", after(*end, since=peer.last))
     peer.expect_silence(allow=[DATA] * more)
@@ -51,7 +36,7 @@ def test_answer_before_r2_saves_the_connection(peer, listener, profile):
     peer.count_repeats()
     connection.send(100)
     peer.expect(DATA)
-    repeated(peer, DATA, profile)
+    follow_backoff(peer, DATA, profile)
     peer.send(". 1:1(0) ack 101")
     connection.expect_pending_error("")
     connection.send(50)
@@ -82,7 +67,7 @@ def test_closed_connection_is_given_up(peer, listener, profile):
     """The application closes, and the FIN is never acknowledged: it is repeated for as long as the profile says."""
     fin_wait_1(peer, listener)
     peer.count_repeats()
-    (least, latest), more = repeated(peer, FIN, profile, orphan=True)
+    (least, latest), more = follow_backoff(peer, FIN, profile, orphan=True)
     nearly_over = 0.9 * least
     peer.expect_silence(for_s=nearly_over, allow=[FIN] * more)
     peer.expect_state("FIN-WAIT-1")

@@ -20,7 +20,7 @@ from harness.authoring import (
     needs,
     syn_sent,
 )
-from harness.targets.schedule import data_gaps_s, ends_s
+from harness.targets.backoff import follow_backoff
 
 pytestmark = needs("icmp_errors")
 
@@ -93,7 +93,8 @@ def test_soft_error_is_the_reason_given_in_the_end(peer, listener, family, profi
     tell(peer, family, HOST_UNREACHABLE, data)
     peer.expect_silence(rule="RFC9293-MUST-56")
     peer.expect_state("ESTABLISHED", rule="RFC9293-MUST-56")
-    connection.expect_error(REPORTED, after(ends_s(data_gaps_s(profile)), since=data))
+    end, _ = follow_backoff(peer, "P. 1:101(100) ack 1", profile)
+    connection.expect_error(REPORTED, after(*end, since=peer.last))
 
 
 @covers("RFC9293-MUST-56", behaviour="B-16")
