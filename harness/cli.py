@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from . import __version__
+from .virtualtime.commands import kernel
 from .wire.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
@@ -87,12 +88,22 @@ def cli(context: click.Context) -> None:
 @click.option("--strict", is_flag=True, help="A SHOULD that is not kept fails the run.")
 @click.option("--slow", is_flag=True, help="Also run the cases that wait over 5 s.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses the initial sequence numbers.")
+@click.option("--virtual-time", is_flag=True,
+              help="Run inside a kernel whose clock skips idle time, with default timers: --target uml:NAME.")
+@click.option("--kernel", metavar="NAME", default="",
+              help="Which kernel of `tcpqual kernel list`. [default: the newest of Debian's]")
+@click.option("--real-clock", is_flag=True, help="Let that kernel keep real time, with short timers.")
+@click.option("--shards", metavar="N", type=click.IntRange(1, 64),
+              help="Guests that share the cases. [default: one a processor, 8 with --real-clock]")
+@click.option("--wall-limit", metavar="S", type=click.FloatRange(1), default=600, show_default=True,
+              help="End a run in guests after so many seconds.")
 @click.option("--results", metavar="FILE", default="reports/results.json", show_default=True,
               help="Where the results go. The page, JUnit, Allure and the captures stand beside it.")
 @click.option("--attach", is_flag=True, help="Attach ladder and capture to every Allure result, passed ones too.")
 @click.option("--allure/--no-allure", default=True, show_default=True, help="Write Allure results.")
 def run(paths: tuple[str, ...], target: str, family: str, expression: str, workers: int | None, strict: bool,
-        slow: bool, seed: int, results: str, attach: bool, allure: bool) -> int:
+        slow: bool, seed: int, virtual_time: bool, kernel: str, real_clock: bool, shards: int | None, wall_limit: float,
+        results: str, attach: bool, allure: bool) -> int:
     """Run cases against a target, show the verdicts, write the reports.
 
     PATH is a case as results name it (handshake/passive::syn_draws_syn_ack), a topic, a topic/module, a file or a
@@ -102,21 +113,30 @@ def run(paths: tuple[str, ...], target: str, family: str, expression: str, worke
     """
     from .suite import count, node_ids, play, suite
     from .targets.base import FAMILIES
-    from .targets.registry import clock_of, needs_namespaces, parse_spec
+    from .targets.registry import clock_of, needs_guest, needs_namespaces, parse_spec
+    from .targets.uml import canonical
 
-    profile = parse_spec(target)
+    target = canonical(target, virtual_time=virtual_time, kernel=kernel)
+    profile = parse_spec(target, real_clock=real_clock)
+    if real_clock and not needs_guest(profile):
+        raise UsageError("--real-clock: goes with --virtual-time or --target uml:NAME; other targets have one clock")
     families = FAMILIES if family == "both" else (family,)
     nodes = [node for path in paths for node in node_ids(path, families)] or [str(suite())]
-    if workers is None:
-        few = count(nodes, expression) * len(families) <= _FEW
+    few = count(nodes, expression) * len(families) <= _FEW
+    if needs_guest(profile):
+        if workers:
+            raise UsageError("-n: a guest has one processor; allowed: --shards N, guests side by side")
+        workers, shards = 0, shards or (1 if few else None)
+    elif workers is None:
         workers = 0 if few or clock_of(profile) != "real" else _REAL_TIME_WORKERS
     folder = _writable(Path(results))
     if needs_namespaces(profile):
         _get_rights()
     arguments = ["--verdicts", f"--target={target}", f"--family={family}", f"--seed={seed}", f"--results={results}",
+                 f"--shards={shards or 0}", f"--wall-limit={wall_limit}",
                  f"--junitxml={folder / 'junit.xml'}", f"--numprocesses={workers}", "--dist=worksteal"]
     arguments += ["-k", expression] if expression else []
-    flags = (("--strict-should", strict), ("--slow", slow), ("--attach", attach))
+    flags = (("--strict-should", strict), ("--slow", slow), ("--attach", attach), ("--real-clock", real_clock))
     arguments += [word for word, wanted in flags if wanted]
     if allure:
         arguments += [f"--alluredir={folder / 'allure-results'}", "--clean-alluredir"]
@@ -265,7 +285,32 @@ def _show_case(name: str) -> int:
     return 0
 
 
+@cli.command("diff", short_help="Show where two results differ.")
+@click.argument("left", metavar="A.json", type=click.Path(path_type=Path))
+@click.argument("right", metavar="B.json", type=click.Path(path_type=Path))
+@click.option("--exact", is_flag=True, help="Compare everything, captures too, but for wall figures and paths.")
+@click.option("--findings", is_flag=True, help="Other findings under the same verdict are a difference.")
+@click.option("--missing", is_flag=True, help="A case that one run lacks without a word is a difference.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def diff(left: Path, right: Path, exact: bool, findings: bool, missing: bool, as_json: bool) -> int:
+    """Show where two results files, or journals, differ: verdict by verdict, or in everything.
+
+    Exit status: 0 no difference, 1 differences, 2 usage, 4 no case ran in both.
+    """
+    from .report.difference import difference, print_difference
+
+    found = difference(left, right, exact=exact)
+    if as_json:
+        click.echo(found.as_json(findings=findings, missing=missing))
+    else:
+        print_difference(found, sys.stdout, findings=findings, missing=missing)
+    return found.status(findings=findings, missing=missing)
+
+
 # -- the machine ------------------------------------------------------------------------------------------------------
+
+
+cli.add_command(kernel)
 
 
 @cli.command(short_help="Say what this machine lacks for a run.")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +21,11 @@ from .wire.clock import SECOND
 from .wire.errors import HarnessError
 
 _FIXTURES: Final = "harness.plugin"
+_UNSAFE: Final = re.compile(r"[^\w.,+=-]")
+
+
+class AdviceWarning(UserWarning):
+    """A SHOULD that the target does not keep."""
 
 
 def is_case(item: pytest.Item) -> bool:
@@ -75,6 +82,8 @@ def command(item: pytest.Item) -> str:
              "--family", family_of(item)]
     if config.getoption("seed"):
         parts += ["--seed", str(config.getoption("seed"))]
+    if config.getoption("real_clock"):
+        parts.append("--real-clock")
     if item.get_closest_marker("slow"):
         parts.append("--slow")
     return " ".join(parts)
@@ -99,12 +108,21 @@ class Run:
             return
         self._closed = True
         self.case.close()
-        name = case_id(self.item).replace("::", "/") + f"-{self.family}"
-        if text := variant(self.item):
-            name += "-" + "".join(letter if letter.isalnum() else "_" for letter in text)
-        self.capture = Path(self.item.config.getoption("results")).parent / "captures" / f"{name}.pcapng"
+        self.capture = Path(self.item.config.getoption("results")).parent / "captures" / capture_name(
+            case_id(self.item), self.family, variant(self.item))
         write_capture(self.capture, self.case.trace, epoch_ns=getattr(self.case.clock, "epoch_ns", 0),
                       interface_name="injector", comment=f"{case_id(self.item)} {self.family}")
+
+
+def capture_name(case: str, family: str, variant: str) -> str:
+    """The file of a case's capture, below `captures`: no two cases, families or variants share one."""
+    name = f"{case.replace('::', '/')}-{family}"
+    if variant:
+        name += "-" + _UNSAFE.sub("_", variant)
+        if _UNSAFE.search(variant.replace(" ", "")):
+            # Two variants may differ in nothing else than what no file name should have.
+            name += f"-{zlib.crc32(variant.encode()):08x}"
+    return f"{name}.pcapng"
 
 
 def blank_record(item: pytest.Item) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import pytest
 
 from . import __version__
-from .item import Run, blank_record, case_id, family_of, is_case, ledger_name, log_of, record_of, variant
+from .item import AdviceWarning, Run, blank_record, case_id, family_of, is_case, ledger_name, log_of, record_of, variant
 from .lower.application import Application, Listener
 from .lower.case import Case
 from .lower.peer import Peer
@@ -29,7 +29,9 @@ from .requirements.catalogue import load
 from .targets.base import FAMILIES, Target, addresses
 from .targets.judgement import Judgement, NotApplicable, judge
 from .targets.profile import Profile
-from .targets.registry import clock_of, describe, make_target, needs_namespaces, parse_spec
+from .targets.registry import clock_of, describe, make_target, needs_guest, needs_namespaces, parse_spec
+from .targets.uml import canonical
+from .virtualtime.relay import steps_of
 from .wire.clock import Clock
 from .wire.errors import HarnessError, LinkError, UsageError
 
@@ -37,9 +39,8 @@ _RUN: Final = pytest.StashKey[Run]()
 _TARGET: Final = pytest.StashKey[Target]()
 _LEFT_OUT: Final = pytest.StashKey[list[tuple[str, str, str]]]()
 
-
-class AdviceWarning(UserWarning):
-    """A SHOULD that the target does not keep."""
+WALL_LIMIT_S: Final = 600
+_REAL_TIME_SHARDS: Final = 8
 
 
 # -- options and markers ----------------------------------------------------------------------------------------------
@@ -61,6 +62,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="chooses the injector's initial sequence numbers (default: 0)")
     group.addoption("--verdicts", action="store_true",
                     help="show live verdicts, failure pages and the summary in place of pytest's own output")
+    group.addoption("--virtual-time", action="store_true",
+                    help="run inside a kernel whose clock skips idle time, with default timers (--target uml:NAME)")
+    group.addoption("--kernel", metavar="NAME", default="",
+                    help="which kernel of `tcpqual kernel list` --virtual-time takes (default: the newest of Debian's)")
+    group.addoption("--real-clock", action="store_true",
+                    help="let that kernel keep real time, with short timers: to compare the two")
+    group.addoption("--shards", metavar="N", type=int, default=0,
+                    help="guests that share the cases (default: one a processor, 8 with --real-clock)")
+    group.addoption("--wall-limit", metavar="S", type=float, default=WALL_LIMIT_S,
+                    help=f"end a run in guests after so many seconds of this machine's time (default: {WALL_LIMIT_S})")
     group.addoption("--attach", action="store_true",
                     help="attach ladder and capture to Allure for every case, not only for those that did not pass")
 
@@ -82,17 +93,47 @@ def pytest_configure(config: pytest.Config) -> None:
         _die_with_parent()
         return
     with _usage():
-        profile = parse_spec(config.getoption("target"))
+        config.option.target = canonical(config.getoption("target"), virtual_time=config.getoption("virtual_time"),
+                                         kernel=config.getoption("kernel"))
+        profile = _profile(config)
         if _is_for_cases(config):
             _check_writable(Path(config.getoption("results")))
             if needs_namespaces(profile):
                 _enter_user_namespace_if_needed()
-    config.pluginmanager.register(Recorder(
-        config, path=Path(config.getoption("results")), target=describe(config.getoption("target")),
-        run={"tool": f"tcpqual {__version__}", "clock": clock_of(profile), "seed": config.getoption("seed"),
-             "kernel": _kernel()},
-        strict=config.getoption("strict_should"), console=config.getoption("verdicts"),
-        cases=_is_for_cases(config)), "tcpqual-recorder")
+    real_clock = config.getoption("real_clock")
+    run = {"tool": f"tcpqual {__version__}", "clock": clock_of(profile), "seed": config.getoption("seed"),
+           "kernel": _kernel()}
+    recorder = Recorder(
+        config, path=Path(config.getoption("results")),
+        target=describe(config.getoption("target"), real_clock=real_clock), run=run,
+        strict=config.getoption("strict_should"), console=config.getoption("verdicts"), cases=_is_for_cases(config))
+    config.pluginmanager.register(recorder, "tcpqual-recorder")
+    if needs_guest(profile) and _is_for_cases(config):
+        with _usage():
+            _play_in_guests(config, recorder, profile)
+
+
+def _profile(config: pytest.Config) -> Profile:
+    """The profile of the target that the command line names."""
+    return parse_spec(config.getoption("target"), real_clock=config.getoption("real_clock"))
+
+
+def _play_in_guests(config: pytest.Config, recorder: Recorder, profile: Profile) -> None:
+    """Let guests collect and run the cases in this process's place."""
+    from .targets.uml import kernel_of
+    from .virtualtime.shards import Shards
+
+    if getattr(config.option, "numprocesses", None):
+        raise UsageError("--numprocesses: a guest has one processor; allowed: --shards N, guests side by side")
+    clock, count = clock_of(profile), config.getoption("shards")
+    if count < 0 or config.getoption("wall_limit") <= 0:
+        raise UsageError("--shards and --wall-limit: allowed: more than 0")
+    count = count or (_REAL_TIME_SHARDS if clock == "real" else len(os.sched_getaffinity(0)))
+    recorder.run |= {"shards": count}
+    config.pluginmanager.register(Shards(
+        config, kernel_of(config.getoption("target")), count=count, seed=config.getoption("seed"), clock=clock,
+        wall_limit_s=config.getoption("wall_limit"), results=Path(config.getoption("results")), recorder=recorder,
+    ), "tcpqual-shards")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -140,7 +181,8 @@ def _kernel() -> str:
 
 def _is_for_cases(config: pytest.Config) -> bool:
     """True if the command line is about cases: only then the process may change its rights."""
-    if config.getoption("verdicts") or any(str(word).startswith("--target") for word in config.invocation_params.args):
+    asked = ("--target", "--virtual-time")
+    if config.getoption("verdicts") or any(str(word).startswith(asked) for word in config.invocation_params.args):
         return True
     return any("cases" in Path(str(word).split("::")[0]).parts for word in config.args)
 
@@ -190,7 +232,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Check what cases cover, and leave out, visibly, what this run's time and timers are not made for."""
     catalogue = load()
     left_out: dict[pytest.Item, str] = {}
-    profile = parse_spec(config.getoption("target"))
+    profile = _profile(config)
     real_time = clock_of(profile) == "real"
     for item in items:
         for marker in item.iter_markers("covers"):
@@ -236,7 +278,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def target(pytestconfig: pytest.Config) -> Target:
     """The stack under test, one lab a worker."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    made = make_target(pytestconfig.getoption("target"), seed=pytestconfig.getoption("seed"), worker=worker)
+    made = make_target(pytestconfig.getoption("target"), seed=pytestconfig.getoption("seed"), worker=worker,
+                       real_clock=pytestconfig.getoption("real_clock"))
     pytestconfig.stash[_TARGET] = made
     return made
 
@@ -251,9 +294,12 @@ def case(request: pytest.FixtureRequest, target: Target, family: str) -> Iterato
                 pytest.skip(f"not applicable: the profile {target.profile.name} has not {feature}")
     catalogue = load()
     requirements = {name: catalogue.get(name) for marker in item.iter_markers("covers") for name in marker.args}
-    made = Case(name=f"{case_id(item)}/{variant(item)}", injector=target.injector, upper=target.upper,
+    seed = request.config.getoption("seed")
+    name = f"{case_id(item)}/{variant(item)}"
+    target.come_to_rest(f"{seed}/{name}")
+    made = Case(name=name, injector=target.injector, upper=target.upper,
                 profile=target.profile, timing=target.timing, addresses=addresses(family), ports=target.ports,
-                requirements=requirements, seed=request.config.getoption("seed"))
+                requirements=requirements, seed=seed, observer=steps_of(request.config))
     run = Run(item, made, target, family)
     item.stash[_RUN] = run
     yield made

@@ -36,7 +36,7 @@ class Recorder:
         self._path = path
         self._page = path.with_name("report.html")
         self._target = target
-        self._run = run
+        self.run = dict(run)
         self._strict = strict
         self._console = console
         self._cases = cases
@@ -58,12 +58,16 @@ class Recorder:
         if self._results is None:
             # An earlier run's page would stand beside this run's journal if this one is killed.
             self._page.unlink(missing_ok=True)
-            self._results = Results(self._path, self._target, self._run)
+            self._results = Results(self._path, self._target, self.run)
         return self._results
 
     def leave_out(self, entries: Iterable[tuple[str, str, str]]) -> None:
         """Cases that were collected and are not run: id, family, why."""
         self._left_out.extend((str(case), str(family), str(why)) for case, family, why in entries)
+
+    def fault(self, text: str) -> None:
+        """Something went wrong that is no case's: it is shown in the end, and the run cannot end well."""
+        self._faults.append(text)
 
     def expect(self, total: int) -> None:
         """Say how many cases there are."""
@@ -125,7 +129,7 @@ class Recorder:
             results.leave_out(*entry)
         self.document = results.finish(round(time.monotonic() - self._began, 3))
         if allure.wanted(self._config):
-            allure.write_environment(Path(self._config.getoption("allure_report_dir")), self._target, self._run)
+            allure.write_environment(Path(self._config.getoption("allure_report_dir")), self._target, self.run)
         session.exitstatus = self._ended = self._status(int(exitstatus))
         from .report.page import write_page
 

@@ -155,6 +155,17 @@ def test_time_stamps_go_forward_and_echo_ours():
     assert broken(agreed, data(3, 1, options=(stamps(6, 99),))) == ["RFC7323-TS-6"]
 
 
+def test_time_stamps_are_not_compared_after_24_days():
+    """A clock of a tick a millisecond is more than half round by 24.9 days, and looks older then."""
+    day_ns = 86_400 * 10**9
+    agreed = opened(mss(1460), stamps(100, 0), theirs=(stamps(5, 100),))
+    assert broken(agreed, data(1, 1, options=(stamps(6, 100),), stamp_ns=day_ns)) == []
+    old = (6 + 2**31 + 1) % 2**32
+    assert broken(agreed, data(2, 1, options=(stamps(old, 100),), stamp_ns=24 * day_ns)) == ["RFC7323-TS-12"]
+    assert broken(agreed, data(2, 1, options=(stamps(old, 100),), stamp_ns=25 * day_ns)) == []
+    assert broken(agreed, data(3, 1, options=(stamps(old - 1, 100),), stamp_ns=25 * day_ns)) == ["RFC7323-TS-12"]
+
+
 def test_a_time_stamp_option_of_another_size_is_no_time_stamp():
     assert broken(opened(), data(1, 1, options=(Option.of(Kind.TIMESTAMPS, b"\0"),))) == []
 

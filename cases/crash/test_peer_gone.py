@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from harness.authoring import after, covers, default_timers, established, fin_wait_1, needs, slow
+from harness.authoring import after, covers, default_timers, established, fin_wait_1, needs, seconds_between, slow
 from harness.targets.backoff import follow_backoff
-from harness.targets.schedule import first_gap_s, over_s
+from harness.targets.schedule import doubled_s, first_gap_s, over_s
 
 DATA = "P. 1:101(100) ack 1"
 FIN = "F. 1:1(0) ack 1"
 LEAST_R2_S = 100.0
+HOUR_S = 3600
 
 
 @covers("RFC9293-MUST-20", "RFC9293-MUST-19", "RFC9293-U-RST-CLOSED-ACK", "SA-CLOSED-05", behaviour="B-14",
@@ -60,6 +61,77 @@ def test_application_sets_r2(peer, listener, profile):
     peer.expect_state("CLOSED")
     peer.send(". 1:1(0) ack 101")
     peer.expect("R 101:101(0)", rule="RFC9293-U-RST-CLOSED-ACK")
+
+
+@slow(hours=1)
+@needs("user_timeout")
+@default_timers("data_retries", "rto_max_s")
+@covers("RFC9293-MUST-21", "RFC9293-U-UTIMEOUT", "RFC9293-U-RST-CLOSED-ACK", behaviour="B-14")
+def test_application_sets_a_longer_r2(peer, listener, profile):
+    """The application is ready to wait for an hour: R2 of the others passes, and the data is repeated until then."""
+    connection = established(peer, listener)
+    connection.set_option("TCP_USER_TIMEOUT", 1000 * HOUR_S)
+    peer.count_repeats()
+    connection.send(100)
+    first = sent = peer.expect(DATA)
+    again = peer.expect(DATA, after(*first_gap_s(profile)))
+    while seconds_between(first, again) + 2 * seconds_between(sent, again) < HOUR_S:
+        gap = seconds_between(sent, again)
+        sent, again = again, peer.expect(DATA, after(*doubled_s(profile, gap)))
+    # The last timer is late by its own length's rounding, and may count from the first repetition.
+    last_s = profile.timer("rto_max_s")
+    latest = HOUR_S + first_gap_s(profile)[1] + over_s(profile, last_s) - last_s
+    connection.expect_error("ETIMEDOUT", after(HOUR_S, latest, since=first))
+    peer.expect_silence(allow=[DATA])
+    peer.expect_state("CLOSED")
+    peer.send(". 1:1(0) ack 101")
+    peer.expect("R 101:101(0)", rule="RFC9293-U-RST-CLOSED-ACK")
+
+
+@slow
+@needs("user_timeout")
+@covers("RFC9293-MUST-21", "RFC9293-U-UTIMEOUT", behaviour="B-14")
+def test_acknowledgement_ends_the_users_time_out(peer, listener, profile):
+    """The application sets four seconds. Three are over when its data is acknowledged: the next data has four again."""
+    connection = established(peer, listener)
+    connection.set_option("TCP_USER_TIMEOUT", 4000)
+    peer.count_repeats()
+    connection.send(100)
+    peer.expect(DATA)
+    peer.expect_silence(for_s=3.0, allow=[DATA])
+    peer.send(". 1:1(0) ack 101")
+    connection.send(100)
+    peer.expect("P. 101:201(100) ack 1")
+    peer.send(". 1:1(0) ack 201")  # at its first sending: the back-off ends as well
+    peer.expect_silence(for_s=2.0)
+    connection.expect_pending_error("")
+    connection.send(100)
+    sent = peer.expect("P. 201:301(100) ack 1")
+    connection.expect_error("ETIMEDOUT", after(4.0, over_s(profile, 4.0 + first_gap_s(profile)[0]), since=sent))
+    peer.expect_silence(allow=["P. 201:301(100) ack 1"])
+    peer.expect_state("CLOSED")
+
+
+@slow
+@needs("user_timeout")
+@covers("RFC9293-U-UTIMEOUT", "RFC9293-MUST-21", behaviour="B-14")
+def test_users_time_out_is_not_put_off_by_the_back_off(peer, listener, profile):
+    """Earlier losses have made the time-out longer than the ten seconds that the application sets: they end in time."""
+    connection = established(peer, listener)
+    with peer.case.preamble():
+        connection.set_option("TCP_USER_TIMEOUT", 100_000)
+        peer.count_repeats()
+        connection.send(100)
+        first = sent = peer.expect(DATA)
+        again = peer.expect(DATA, after(*first_gap_s(profile)))
+        while seconds_between(sent, again) < 8.0:
+            sent, again = again, peer.expect(DATA, after(*doubled_s(profile, seconds_between(sent, again))))
+        peer.send(". 1:1(0) ack 101")
+        connection.set_option("TCP_USER_TIMEOUT", 10_000)
+    connection.send(100)
+    first = peer.expect("P. 101:201(100) ack 1")
+    connection.expect_error("ETIMEDOUT", after(10.0, over_s(profile, 10.0 + first_gap_s(profile)[0]), since=first))
+    peer.expect_silence(allow=["P. 101:201(100) ack 1"])
 
 
 @covers("RFC9293-MUST-20", "RFC9293-U-RST-CLOSED-ACK", "SA-CLOSED-05", behaviour="B-14")

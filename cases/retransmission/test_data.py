@@ -89,6 +89,38 @@ def test_ack_of_a_repetition_measures_nothing(peer, listener, profile):
     peer.expect("P. 101:201(100) ack 1", after(*doubled_s(profile, seconds_between(sent, again))))
 
 
+@covers("RFC6298-KARN", "RFC6298-KEEP", "RFC8961-AMBIG", "RFC8961-UNBACK", "RFC9293-MUST-18", behaviour="B-14")
+def test_back_off_stays_until_something_is_measured(peer, listener, profile):
+    """Several time-outs, and then the repetition is acknowledged: new data waits twice as long as the last one did.
+
+    That is acknowledged when it was repeated, too, and measures nothing. What is acknowledged at its first sending
+    does: from then on the wait is the first one again.
+    """
+    connection = established(peer, listener)
+    peer.count_repeats()
+    connection.send(100)
+    sent = peer.expect(DATA)
+    again = peer.expect(DATA, after(*first_gap_s(profile)))
+    sure, _ = repetitions(profile, seconds_between(sent, again))
+    for _ in range(min(sure, 6) - 1):
+        gap = seconds_between(sent, again)
+        sent, again = again, peer.expect(DATA, after(*doubled_s(profile, gap)))
+    peer.send(". 1:1(0) ack 101")
+    connection.send(100)
+    gap = seconds_between(sent, again)
+    peer.expect("P. 101:201(100) ack 1")
+    peer.expect("P. 101:201(100) ack 1", after(*doubled_s(profile, gap)), rule="RFC6298-KEEP")
+    peer.send(". 1:1(0) ack 201")
+    connection.send(100)
+    peer.expect("P. 201:301(100) ack 1")
+    peer.send(". 1:1(0) ack 301")
+    connection.send(100)
+    peer.expect("P. 301:401(100) ack 1")
+    peer.expect("P. 301:401(100) ack 1", after(*first_gap_s(profile)), rule="RFC8961-UNBACK")
+    peer.send(". 1:1(0) ack 401")
+    peer.expect_silence()
+
+
 @covers("RFC6298-OLDEST", behaviour="B-14")
 def test_oldest_segment_is_repeated_first(peer, listener, profile):
     """Of two full segments that nobody acknowledges, the first one comes again, alone."""
@@ -154,3 +186,24 @@ def test_waits_grow_to_a_minute(peer, listener, profile):
         least, latest = doubled_s(profile, gap) if gap else first_gap_s(profile)
         again = peer.expect(DATA, after(min(least, LEAST_GREATEST_RTO_S), over_s(profile, max(latest, LEAST_RTO_S))))
         sent, gap = again, seconds_between(sent, again)
+
+
+@slow(hours=1)
+@default_timers("data_retries", "rto_max_s")
+@covers("RFC6298-MAX", "RFC9293-MUST-18", behaviour="B-14")
+def test_waits_stop_growing_at_the_greatest_time_out(peer, listener, profile):
+    """The waits double until they are the profile's greatest; three more are as long as that one, and no longer."""
+    if not profile.states("rto_max_s"):
+        pytest.skip("not applicable: the profile states no greatest time-out")
+    connection = established(peer, listener)
+    peer.count_repeats()
+    greatest = profile.timer("rto_max_s")
+    connection.send(100)
+    sent = peer.expect(DATA)
+    again = peer.expect(DATA, after(*first_gap_s(profile)))
+    while (gap := seconds_between(sent, again)) < greatest:
+        sent, again = again, peer.expect(DATA, after(*doubled_s(profile, gap)))
+    for _ in range(3):
+        peer.expect(DATA, after(greatest))
+    peer.send(". 1:1(0) ack 101")
+    peer.expect_silence()

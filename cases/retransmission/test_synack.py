@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from harness.authoring import Kind, after, covers, needs, syn_received
-from harness.targets.schedule import over_s, synack_gaps_s
+import pytest
+
+from harness.authoring import Kind, after, covers, established, needs, syn_received
+from harness.targets.schedule import ends_s, over_s, synack_gaps_s
 
 SYN_ACK = "S. 0:0(0) ack 1 <...>"
 
@@ -17,15 +19,34 @@ def test_half_open_connection_is_dropped(peer, listener, profile):
     gaps = synack_gaps_s(profile)
     for gap in gaps[:-1]:
         peer.expect(SYN_ACK, after(gap))
-    nearly_over = 0.75 * gaps[-1]
-    peer.expect_silence(for_s=nearly_over)
-    peer.expect_state("SYN-RECEIVED")
-    peer.expect_silence(for_s=over_s(profile, gaps[-1]) - nearly_over)
-    peer.expect_state("CLOSED")
+    peer.expect_to_last("SYN-RECEIVED", after(gaps[-1]))
+    peer.expect_silence()
     peer.send(". 1:1(0) ack 1")
     peer.expect("R 1:1(0)", rule="RFC9293-U-RST-NONSYNC")
     listener.expect_none()
     listener.expect_listening()
+
+
+@covers("SA-LISTEN-07", "SA-LISTEN-06", "RFC9293-U-RST-NONSYNC", "RFC9293-U-RST-NO-RST", behaviour="B-09")
+@pytest.mark.parametrize(("segment", "answer"), [
+    (". 1:1(0) ack 1", "R 1:1(0)"),
+    ("P. 1:101(100) ack 1", "R 1:1(0)"),
+    ("F. 1:1(0) ack 1", "R 1:1(0)"),
+    ("R 1:1(0)", ""),
+], ids=["ack", "data", "fin", "rst"])
+def test_what_comes_after_the_end_opens_nothing(case, peer, listener, profile, segment, answer):
+    """The half-open entry is gone: what acknowledges it is reset, nobody is connected, and a new SYN connects."""
+    with case.preamble():
+        syn_received(peer, listener)
+        peer.expect_silence(for_s=over_s(profile, ends_s(synack_gaps_s(profile))), allow=[SYN_ACK])
+        peer.expect_state("CLOSED")
+    peer.send(segment)
+    if answer:
+        peer.expect(answer)
+    peer.expect_silence()
+    listener.expect_none()
+    case.forget(peer)
+    established(case.peer(target_port=listener.port, local_port=peer.flow.local_port), listener)
 
 
 @covers("RFC9293-MUST-20", "RFC4987-RETX", "SA-SYNRCVD-01", behaviour="B-09")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -78,11 +78,12 @@ class Case:
 
     `requirements` are what the case covers, the first one being what a mismatch is held against unless the step names
     another. `seed` and the case's own name choose the initial sequence numbers. `response_ns` is how long an answer
-    that is due at once may take, in nanoseconds.
+    that is due at once may take, in nanoseconds. `observer` is told each step when it is written.
     """
 
     def __init__(self, *, name: str, injector: Injector, upper: UpperTester, profile: Values, timing: Timing,
-                 addresses: Addresses, ports: Ports, requirements: Mapping[str, Requirement], seed: int = 0) -> None:
+                 addresses: Addresses, ports: Ports, requirements: Mapping[str, Requirement], seed: int = 0,
+                 observer: Callable[[Step], None] | None = None) -> None:
         self.name = name
         self.injector = injector
         self.clock = injector.clock
@@ -98,6 +99,7 @@ class Case:
         self.handles: list[object] = []
         self._ports = ports
         self._seed = seed
+        self._observer = observer
         self._own_ports: set[int] = set()
         self._peers: dict[Flow, Peer] = {}
         self._icmp: list[tuple[IcmpMessage, Step]] = []
@@ -213,6 +215,8 @@ class Case:
         """Write one line of the story, stamped now."""
         step = Step(at_ns=self.clock.now(), side=side, text=text, mark=mark)
         self.story.steps.append(step)
+        if self._observer is not None:
+            self._observer(step)
         return step
 
     def moment(self, at_ns: int | None = None) -> Stamped:

@@ -93,7 +93,8 @@ class Injector:
     def frames(self) -> list[tuple[Frame, str]]:
         """The trace so far, with comments, in the order of the kernel's stamps."""
         self.stamp()
-        return sorted(self._trace, key=lambda entry: entry[0].stamp_ns)
+        # Where work costs no time, an answer has the stamp of what it answers; and ours cost a system call.
+        return sorted(self._trace, key=lambda entry: (entry[0].stamp_ns, not entry[0].outgoing))
 
     def drain(self) -> None:
         """Take all that has arrived by now; no time passes."""

@@ -17,6 +17,8 @@ from ..wire.segment import ACK, AE, FIN, RST, SYN, URG, Checksum, Flow, Kind, Op
 _MINIMUM_HEADERS: Final = {False: 40, True: 60}
 _DEFAULT_MSS: Final = {False: 536, True: 1220}
 _MAX_SCALE: Final = 14
+_SIGN_NS: Final = 24 * 86_400 * 1_000_000_000
+"""After so long without a time stamp the next one may be more than half the numbers ahead (RFC 7323, 5.5)."""
 _WORDS: Final = 5
 """The data offset of a header without options."""
 
@@ -63,6 +65,7 @@ class Oracle:
         self._target_timestamps = False
         self._target_edge: int | None = None
         self._last_stamp: int | None = None
+        self._last_stamp_ns = 0
         self._opened = False
 
     def sent(self, segment: Segment) -> None:
@@ -120,11 +123,15 @@ class Oracle:
             self._target_timestamps = segment.option(Kind.TIMESTAMPS) is not None
             self._target_edge = None
             self._opened = True
-        if (stamps := _timestamps(segment)) is not None and (
-                self._last_stamp is None or not arithmetic.lt(stamps[0], self._last_stamp)):
-            self._last_stamp = stamps[0]
+        if (stamps := _timestamps(segment)) is not None and not self._goes_back(stamps[0], segment):
+            self._last_stamp, self._last_stamp_ns = stamps[0], segment.stamp_ns or 0
         if segment.has(ACK):
             self._target_edge = self._right_edge(segment)
+
+    def _goes_back(self, stamp: int, segment: Segment) -> bool:
+        """True if a time stamp is older than the last one that came, unless that is too long ago to be compared."""
+        silent_ns = (segment.stamp_ns or 0) - self._last_stamp_ns
+        return self._last_stamp is not None and silent_ns < _SIGN_NS and arithmetic.lt(stamp, self._last_stamp)
 
     def _right_edge(self, segment: Segment) -> int:
         shift = self._target_scale if self._target_scale and self._our_scale is not None else 0
@@ -222,7 +229,7 @@ class Oracle:
         stamps = _timestamps(segment)
         if stamps is None or segment.has(RST):
             return
-        if self._last_stamp is not None and arithmetic.lt(stamps[0], self._last_stamp):
+        if self._goes_back(stamps[0], segment):
             yield Violation(requirement="RFC7323-TS-12", fields=("options",), expected="a TSval that does not go back")
         if segment.has(ACK) and self._our_stamps and stamps[1] not in self._our_stamps:
             yield Violation(requirement="RFC7323-TS-6", fields=("options",), expected="a TSecr that we have sent")

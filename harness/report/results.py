@@ -40,7 +40,7 @@ class Results:
         self.path = Path(path)
         self.journal = journal_of(self.path)
         self._target = dict(target)
-        self._run = dict(run)
+        self._run = run
         self._cases: dict[tuple[str, str, str], Record] = {}
         self._left_out: dict[tuple[str, str, str], dict[str, str]] = {}
         self._began = time.monotonic()

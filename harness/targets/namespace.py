@@ -22,7 +22,7 @@ from typing import Any, Final
 from ..lower.injector import Injector
 from ..lower.timing import measure_tolerance
 from ..upper.sockets import SocketUpperTester
-from ..wire.clock import RealClock
+from ..wire.clock import RealClock, SkippingClock
 from ..wire.errors import LinkError, TargetError
 from ..wire.link import PacketLink
 from ..wire.netns import NetworkNamespace
@@ -144,7 +144,7 @@ class Lab:
         with IPRoute() as route, _route_errors("raising the injector's end"):
             route.link("set", index=route.link_lookup(ifname=_INJECTOR_END)[0], state="up", arp=False)
 
-    def link(self, clock: RealClock) -> PacketLink:
+    def link(self, clock: RealClock | SkippingClock) -> PacketLink:
         """The injector's end of the wire."""
         with self.injector_side.entered():
             return PacketLink(_INJECTOR_END, mac=PHANTOM_MAC, target_mac=TARGET_MAC, mtu=MTU, instant=clock.instant,
@@ -182,20 +182,20 @@ def stay_on_one_processor(number: int) -> Callable[[], None]:
     return lambda: os.sched_setaffinity(0, before)
 
 
-def make_linux(profile: Profile, *, worker: int = 0) -> Target:
-    """This machine's kernel as a target of one of several workers.
+def make_linux(profile: Profile, *, worker: int = 0, skipping: bool = False) -> Target:
+    """The kernel that this process runs on as a target of one of several workers.
 
-    Raises LinkError or TargetError if the lab cannot be made.
+    `skipping`: its clock skips idle time. Raises LinkError or TargetError if the lab cannot be made.
     """
     let_go = stay_on_one_processor(worker)
+    clock = SkippingClock() if skipping else RealClock()
     lab = Lab()
     with lab.target_side.entered():
         set_sysctls(profile.sysctls())
-    clock = RealClock()
     upper = SocketUpperTester(lab.target_side)
     link = lab.link(clock)
     injector = Injector(link=link, clock=clock, neighbour=phantom_neighbour())
-    target = Target(name=profile.name, kind="namespace", version=kernel_release(), profile=profile, clock=clock,
+    target = Target(name=profile.name, kind=profile.kind, version=kernel_release(), profile=profile, clock=clock,
                     link=link, upper=upper, injector=injector, timing=timing_of(profile, measure_tolerance(clock)),
                     closers=[let_go, lab.close, upper.close_driver])
     injector.drain()

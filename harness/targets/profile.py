@@ -22,7 +22,7 @@ from .vocabulary import FEATURES, LIMITS, POLICIES, TABLES, TERMS, TIMERS, Term,
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-KINDS: Final = ("namespace", "vm", "pipe", "remote", "decoy")
+KINDS: Final = ("namespace", "uml", "vm", "pipe", "remote", "decoy")
 """How a target is reached, as the modules of `harness.targets` are named."""
 
 Scalar = int | float | str | bool

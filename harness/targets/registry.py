@@ -10,44 +10,62 @@ from .base import Target
 from .decoys import DECOYS, make_decoy
 from .namespace import kernel_release, make_linux
 from .profile import Profile, load_profile
+from .uml import is_uml, surroundings, uml_profile
 
 
-def parse_spec(spec: str) -> Profile:
-    """The profile that a spec names. Raises UsageError saying what there is."""
+def parse_spec(spec: str, *, real_clock: bool = False) -> Profile:
+    """The profile that a spec names. Raises UsageError saying what there is.
+
+    `real_clock`: a kernel that could skip idle time is to keep real time.
+    """
     name, _, variant = spec.partition(":")
     if name == "decoy":
         if variant not in DECOYS:
             raise UsageError(f"--target {spec!r}: no such decoy; there are "
                              f"{', '.join(f'decoy:{known}' for known in DECOYS)}")
         return load_profile("decoy")
+    if is_uml(spec):
+        return uml_profile(spec, real_clock=real_clock)
     profile = load_profile(spec)
     if not needs_namespaces(profile):
         raise UsageError(f"--target {spec!r}: its profile is of kind {profile.kind!r}, which this version cannot "
-                         "reach; what can be run: profiles of kind 'namespace' (linux, its variants), and decoy:NAME")
+                         "reach; what can be run: profiles of kind 'namespace' (linux, its variants), uml:NAME, and "
+                         "decoy:NAME")
     # Real time is too dear for default timers: the profile's short values hold, and its sysctls bring them about.
-    return profile.with_short() if clock_of(profile) == "real" else profile
+    return profile.with_short()
 
 
 def clock_of(profile: Profile) -> str:
-    """The kind of time that a target of this profile has: `real`, `stepped`."""
+    """The kind of time that a target of this profile has: `real`, `skipping`, `stepped`."""
+    if profile.kind == "uml":
+        return "real" if profile.short else "skipping"
     return "stepped" if profile.kind == "decoy" else "real"
 
 
 def needs_namespaces(profile: Profile) -> bool:
-    """True if the target is made of namespaces, for which rights are needed."""
+    """True if the target is made of namespaces of this machine, for which rights are needed."""
     return profile.kind == "namespace"
 
 
-def make_target(spec: str, *, seed: int = 0, worker: int = 0) -> Target:
+def needs_guest(profile: Profile) -> bool:
+    """True if the cases have to run in a guest, and this is none."""
+    return profile.kind == "uml" and surroundings() is None
+
+
+def make_target(spec: str, *, seed: int = 0, worker: int = 0, real_clock: bool = False) -> Target:
     """Make the target, for the `worker`-th of several. Raises UsageError, LinkError or TargetError."""
-    profile = parse_spec(spec)
+    profile = parse_spec(spec, real_clock=real_clock)
     if profile.kind == "decoy":
         return make_decoy(profile, spec.partition(":")[2], seed)
-    return make_linux(profile, worker=worker)
+    return make_linux(profile, worker=worker, skipping=clock_of(profile) == "skipping")
 
 
-def describe(spec: str) -> dict[str, Any]:
+def describe(spec: str, *, real_clock: bool = False) -> dict[str, Any]:
     """The target as results name it, without making it."""
-    profile = parse_spec(spec)
-    version = kernel_release() if needs_namespaces(profile) else ""
+    profile = parse_spec(spec, real_clock=real_clock)
+    version = ""
+    if needs_namespaces(profile):
+        version = kernel_release()
+    elif profile.kind == "uml":
+        version = profile.version
     return {"name": spec, "kind": profile.kind, "version": version, "profile": profile.name}

@@ -25,6 +25,8 @@ _UNDISTURBED_NS: Final = 20_000
 SECOND: Final = 1_000_000_000
 """Nanoseconds in a second."""
 _SLICE_NS: Final = 20_000_000
+_ROUND_NS: Final = 16 * SECOND
+"""Where the time of a guest is its own, its lab begins at a multiple of this; by then all has been imported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,37 +139,18 @@ def _realtime_ahead() -> int:
     return ahead
 
 
-class RealClock:
-    """A kernel or device in real time: the wait blocks on descriptors."""
-
-    kind = "real"
+class _KernelClock:
+    """What clocks of a kernel have in common: sources with descriptors, and a wait that blocks on these."""
 
     def __init__(self) -> None:
-        self._late_ns = 0
-        self._stolen = StolenTime()
         self._epoch = time.monotonic_ns()
         self.epoch_ns: int = time.time_ns()
         self._sources: list[Source] = []
         self._descriptors: dict[int, list[tuple[Source, int]]] = {}
-        self._select = select.poll()
 
     def now(self) -> int:
         """Nanoseconds since the clock was made."""
         return time.monotonic_ns() - self._epoch
-
-    @property
-    def lateness_ns(self) -> int:
-        """The worst lateness of our own wake-ups, or what the machine's host took away meanwhile if that is more."""
-        return max(self._late_ns, self._stolen.since_ns())
-
-    def forget_lateness(self) -> None:
-        """Begin to measure the lateness anew."""
-        self._late_ns = 0
-        self._stolen.forget()
-
-    def instant(self, realtime_ns: int) -> int:
-        """The instant of a kernel stamp (CLOCK_REALTIME), corrected for steps of the wall clock since the start."""
-        return realtime_ns - _realtime_ahead() - self._epoch
 
     def register(self, source: Source) -> None:
         """Poll this source in every wait from now on."""
@@ -193,11 +176,17 @@ class RealClock:
         wanted = 0
         for _, mask in self._descriptors[descriptor]:
             wanted |= mask
-        if wanted:
-            self._select.register(descriptor, wanted)
-        else:
+        if not wanted:
             del self._descriptors[descriptor]
-            self._select.unregister(descriptor)
+        self._attend(descriptor, wanted)
+
+    def _attend(self, descriptor: int, events: int) -> None:
+        """Let `_sleep` end at these events of a descriptor; 0 for none any more."""
+        raise NotImplementedError
+
+    def _sleep(self, left: int) -> None:
+        """Block until a descriptor is ready, for `left` nanoseconds at most; less is no error."""
+        raise NotImplementedError
 
     def wait(self, until: int) -> Event | None:
         """The next event, or None at `until`."""
@@ -211,12 +200,83 @@ class RealClock:
                 return None
             self._sleep(left)
 
+
+class RealClock(_KernelClock):
+    """A kernel or device in real time, on a machine that others use as well."""
+
+    kind = "real"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._late_ns = 0
+        self._stolen = StolenTime()
+        self._select = select.poll()
+
+    @property
+    def lateness_ns(self) -> int:
+        """The worst lateness of our own wake-ups, or what the machine's host took away meanwhile if that is more."""
+        return max(self._late_ns, self._stolen.since_ns())
+
+    def forget_lateness(self) -> None:
+        """Begin to measure the lateness anew."""
+        self._late_ns = 0
+        self._stolen.forget()
+
+    def instant(self, realtime_ns: int) -> int:
+        """The instant of a kernel stamp (CLOCK_REALTIME), corrected for steps of the wall clock since the start."""
+        return realtime_ns - _realtime_ahead() - self._epoch
+
+    def _attend(self, descriptor: int, events: int) -> None:
+        if events:
+            self._select.register(descriptor, events)
+        else:
+            self._select.unregister(descriptor)
+
     def _sleep(self, left: int) -> None:
-        """Sleep until a descriptor is ready, for a slice at most: each slice that ends by itself shows how late."""
+        """Sleep for a slice at most: each slice that ends by itself shows how late."""
         slice_ms = min(left, _SLICE_NS) // 1_000_000 + 1
         until = self.now() + slice_ms * 1_000_000
         if not self._select.poll(slice_ms):
             self._late_ns = max(self._late_ns, self.now() - until)
+
+
+class SkippingClock(_KernelClock):
+    """The clock of a guest kernel that skips the time in which nothing happens.
+
+    Work costs no time there, so nothing is ever late; and however long a wait is, it is one system call, which ends at
+    the very instant. The lab begins at a round instant, whatever the imports before it have cost.
+    """
+
+    kind = "skipping"
+    lateness_ns = 0
+
+    def __init__(self) -> None:
+        self._ahead = _realtime_ahead()
+        begins = (time.monotonic_ns() // _ROUND_NS + 1) * _ROUND_NS
+        select.select((), (), (), (begins - time.monotonic_ns()) / SECOND)
+        super().__init__()
+        self._epoch = begins
+        self.epoch_ns = begins + self._ahead
+        self._readable: list[int] = []
+        self._writable: list[int] = []
+
+    def forget_lateness(self) -> None:
+        """Skipped time is never late."""
+
+    def instant(self, realtime_ns: int) -> int:
+        """The instant of a kernel stamp (CLOCK_REALTIME); nobody steps the wall clock of a guest."""
+        return realtime_ns - self.epoch_ns
+
+    def _attend(self, descriptor: int, events: int) -> None:
+        for watched, mask in ((self._readable, select.POLLIN), (self._writable, select.POLLOUT)):
+            if descriptor in watched:
+                watched.remove(descriptor)
+            if events & mask:
+                watched.append(descriptor)
+
+    def _sleep(self, left: int) -> None:
+        # poll(2) counts in milliseconds, which is too coarse for an instant right before a tick.
+        select.select(self._readable, self._writable, (), left / SECOND)
 
 
 class SteppedClock:
