@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from .wire.errors import HarnessError
+from .wire.errors import HarnessError, TargetError, UsageError
 
 if TYPE_CHECKING:
     from .targets.namespace import Lab
@@ -64,7 +64,7 @@ class Check:
 @cache
 def examine() -> tuple[Check, ...]:
     """Look at everything, once for this process."""
-    return (_python(), _kernel(), *_lab(), *_tools())
+    return (_python(), _kernel(), *_lab(), *_virtual_time(), *_tools())
 
 
 def can_run(checks: Sequence[Check]) -> bool:
@@ -128,6 +128,33 @@ def _tools() -> Iterator[Check]:
             yield Check(name=name, outcome="ok", found=path)
         else:
             yield Check(name=name, outcome="limited", found="not found", mend=mend)
+
+
+def _virtual_time() -> Iterator[Check]:
+    """Whether a kernel for virtual time can be built here, and whether the one that a run would take starts."""
+    from .targets.kernels import find, kernels
+    from .virtualtime.build import check_machine
+    from .virtualtime.guest import check
+
+    try:
+        check_machine()
+        yield Check(name="kernel build", outcome="ok", found="what it needs is there")
+    except UsageError as error:
+        what, _, mend = str(error).removeprefix("kernel build: ").partition("; ")
+        yield Check(name="kernel build", outcome="limited", found=what, mend=f"for virtual time: {mend}")
+    known = ", ".join(kernel.name for kernel in kernels())
+    if not known:
+        yield Check(name="guest", outcome="limited", found="no kernel is built",
+                    mend="for virtual time: tcpqual kernel build")
+        return
+    try:
+        check(find())
+        yield Check(name="guest", outcome="ok", found=f"starts; kernels {known}")
+    except UsageError as error:
+        yield Check(name="guest", outcome="limited", found=known, mend=f"for virtual time: {error}")
+    except TargetError as error:
+        yield Check(name="guest", outcome="limited", found=str(error).splitlines()[0],
+                    mend="for virtual time: a machine that allows ptrace(2), and an executable /dev/shm or TMPDIR")
 
 
 # -- what has to be tried ---------------------------------------------------------------------------------------------

@@ -84,7 +84,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "needs(feature): not applicable to a target whose profile lacks the feature",
         "default_timers(*names): a rule about the target's own values of these timers and limits; left out where the "
         "profile's short ones are in force",
-        "slow: waits over 5 s of real time; left out unless --slow, or unless the target's time is not real",
+        "slow(hours=0): waits over 5 s of real time; left out unless --slow, or unless the target's time is not real; "
+        "what takes hours is always left out in real time",
         "flood: sends many segments, bounded in count and time",
     ):
         config.addinivalue_line("markers", line)
@@ -245,8 +246,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             left_out[item] = f"a rule of {family_of(item)} alone"
         elif names := _shortened(item, profile):
             left_out[item] = f"needs default timers: {', '.join(names)} shortened"
-        elif real_time and item.get_closest_marker("slow") and not config.getoption("slow"):
-            left_out[item] = "slow: run with --slow"
+        elif real_time and (slow := item.get_closest_marker("slow")) is not None:
+            if hours := slow.kwargs.get("hours"):
+                left_out[item] = f"takes {hours:g} h: run with --virtual-time"
+            elif not config.getoption("slow"):
+                left_out[item] = "slow: run with --slow"
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]

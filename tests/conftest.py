@@ -61,3 +61,14 @@ def new_case(linux: Target) -> Iterator[MakeCase]:
     yield make
     for case in made:
         case.close()
+
+
+@pytest.fixture(scope="session")
+def kernel() -> str:
+    """The name of a kernel for virtual time; skip where there is none, and say why."""
+    from harness.doctor import missing
+    from harness.targets.kernels import find
+
+    if reason := missing("guest"):
+        pytest.skip(reason)
+    return find().name

@@ -68,12 +68,12 @@ def test_the_target_can_send_as_soon_as_the_lab_is_made(lab, monkeypatch):
 
     with lab.target_side.entered():
         assert Path("/proc/net/dev").read_text().count("target:") == 1
-        namespace._wait_for_carrier("target")
+        namespace._Carrier("target").wait()
         monkeypatch.setattr(namespace, "_CARRIER_S", 0.01)
         with IPRoute() as route:
             route.link("add", ifname="down", kind="veth", peer={"ifname": "down-too"})
         with pytest.raises(LinkError, match=r"interface 'down': no carrier after 0.01 s"):
-            namespace._wait_for_carrier("down")
+            namespace._Carrier("down").wait()
 
 
 def test_a_sysctl_that_is_not_there_or_not_so():

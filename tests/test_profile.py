@@ -290,7 +290,7 @@ evidence = "probe"
 """, 'name = "my device"\nkind = "box"\n')
     assert sorted(faults) == sorted([
         "device.toml: name: 'my device' is not allowed; allowed: small letters, digits, dots and hyphens",
-        "device.toml: kind: 'box' is not allowed; allowed: namespace, vm, pipe, remote, decoy",
+        "device.toml: kind: 'box' is not allowed; allowed: namespace, uml, vm, pipe, remote, decoy",
         "device.toml: title: missing",
         "device.toml: tytle: unknown key; did you mean title?",
         "device.toml: features.sakc: unknown key; did you mean sack?",

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from harness.lower.timing import Timing, after, measure_tolerance
-from harness.wire.clock import Outcome, RealClock, SteppedClock, error_name
+from harness.wire import clock as clocks
+from harness.wire.clock import SECOND, Outcome, RealClock, SkippingClock, SteppedClock, error_name
 from harness.wire.frame import Frame
 
 MS = 1_000_000
@@ -178,6 +179,66 @@ def test_a_real_clock_takes_sources_without_a_descriptor():
     queue.events.append(Outcome(call="x"))
     assert clock.wait(0) is not None
     clock.unregister(queue)
+
+
+@pytest.fixture
+def skipping(monkeypatch) -> SkippingClock:
+    """On a host such a clock works as well, only that nothing is skipped."""
+    monkeypatch.setattr(clocks, "_ROUND_NS", MS)
+    return SkippingClock()
+
+
+def test_a_skipping_clock_begins_at_a_round_instant(skipping):
+    assert 0 <= skipping.now() < 1_000 * MS
+    assert (time.monotonic_ns() - skipping.now()) // 100_000 % 10 in (0, 9, 1, 2)
+    assert (skipping.kind, skipping.lateness_ns) == ("skipping", 0)
+    skipping.forget_lateness()
+
+
+def test_a_skipping_wait_ends_with_the_event_or_at_its_instant(skipping):
+    pipe = Pipe()
+    skipping.register(pipe)
+    until = skipping.now() + 20 * MS
+    assert skipping.wait(until) is None
+    assert skipping.now() >= until
+    pipe.other.send(b"x")
+    assert skipping.wait(skipping.now() + 10_000 * MS).value == b"x"
+    skipping.unregister(pipe)
+    pipe.other.send(b"x")
+    assert skipping.wait(skipping.now() + MS) is None
+
+
+def test_a_skipping_clock_waits_for_room_to_write(skipping):
+    class Writer(Pipe):
+        writable = True
+
+        def poll(self) -> Outcome | None:
+            return Outcome(call=self, value=self.ours.send(b"x"))
+
+    writer = Writer()
+    skipping.register(writer)
+    assert skipping.wait(skipping.now() + 10_000 * MS).value == 1
+    skipping.unregister(writer)
+
+
+def test_a_long_skipping_wait_leaves_what_the_kernel_may_be_late_for_a_second_one(skipping, monkeypatch):
+    waits: list[float] = []
+    now = [0]
+    monkeypatch.setattr(skipping, "now", lambda: now[0])
+
+    def late(readable, writable, exceptional, seconds) -> None:
+        waits.append(seconds)
+        now[0] += round((seconds + min(seconds / 1000, 0.1)) * SECOND)
+
+    monkeypatch.setattr(clocks.select, "select", late)
+    skipping.wait(7200 * SECOND)
+    assert 7200 * SECOND <= now[0] < 7200 * SECOND + 1000
+    assert len(waits) < 8
+
+
+def test_a_kernel_stamp_becomes_an_instant_of_a_skipping_clock(skipping):
+    before = skipping.now()
+    assert before - MS <= skipping.instant(time.time_ns()) <= skipping.now() + MS
 
 
 @pytest.mark.parametrize(("outcome", "text"), [

@@ -92,7 +92,7 @@ def test_application_sets_a_longer_r2(peer, listener, profile):
 @needs("user_timeout")
 @covers("RFC9293-MUST-21", "RFC9293-U-UTIMEOUT", behaviour="B-14")
 def test_acknowledgement_ends_the_users_time_out(peer, listener, profile):
-    """The application sets four seconds. Three are over when its data is acknowledged: the next data has four again."""
+    """The application sets four seconds; three are over when its data is acknowledged: the next has four again."""
     connection = established(peer, listener)
     connection.set_option("TCP_USER_TIMEOUT", 4000)
     peer.count_repeats()
@@ -116,13 +116,13 @@ def test_acknowledgement_ends_the_users_time_out(peer, listener, profile):
 @needs("user_timeout")
 @covers("RFC9293-U-UTIMEOUT", "RFC9293-MUST-21", behaviour="B-14")
 def test_users_time_out_is_not_put_off_by_the_back_off(peer, listener, profile):
-    """Earlier losses have made the time-out longer than the ten seconds that the application sets: they end in time."""
+    """Earlier losses have made the time-out longer than the application's ten seconds, which end when they should."""
     connection = established(peer, listener)
     with peer.case.preamble():
         connection.set_option("TCP_USER_TIMEOUT", 100_000)
         peer.count_repeats()
         connection.send(100)
-        first = sent = peer.expect(DATA)
+        sent = peer.expect(DATA)
         again = peer.expect(DATA, after(*first_gap_s(profile)))
         while seconds_between(sent, again) < 8.0:
             sent, again = again, peer.expect(DATA, after(*doubled_s(profile, seconds_between(sent, again))))

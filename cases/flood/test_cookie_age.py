@@ -7,7 +7,7 @@ import pytest
 
 from harness.authoring import covers, flood, needs, slow, syn_received
 from harness.lower.flood import Flood
-from harness.targets.schedule import ends_s, over_s, synack_gaps_s
+from harness.targets.schedule import over_s, synack_gaps_s
 
 pytestmark = flood
 
@@ -57,7 +57,7 @@ def test_late_acknowledgement_is_no_cookie(case, upper, profile, segment):
     client = case.peer(target_port=listener.port)
     with case.preamble():
         syn_received(client, listener)
-        client.expect_silence(for_s=over_s(profile, ends_s(synack_gaps_s(profile))), allow=["S. 0:0(0) ack 1 <...>"])
+        client.expect_silence(for_s=over_s(profile, *synack_gaps_s(profile)), allow=["S. 0:0(0) ack 1 <...>"])
         client.expect_state("CLOSED")
     fresh = cookied(case, listener, Flood(case, listener.port))
     client.send(segment)

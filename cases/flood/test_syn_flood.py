@@ -11,7 +11,7 @@ import pytest
 
 from harness.authoring import ACK, RST, Kind, Segment, covers, established, flood, needs, seconds_between, seq
 from harness.lower.flood import Flood
-from harness.targets.schedule import ends_s, over_s, synack_gaps_s
+from harness.targets.schedule import over_s, synack_gaps_s
 
 pytestmark = flood
 
@@ -176,7 +176,7 @@ def test_target_recovers(case, upper, profile):
     expect_half_open(case, listener, 0 if asked_late else 1, room_of(profile))
     case.pause(latest_s - 0.9 * earliest_s)
     expect_half_open(case, listener, 0, room_of(profile) // 2)
-    in_peace_s = over_s(profile, ends_s(synack_gaps_s(profile)))
+    in_peace_s = over_s(profile, *synack_gaps_s(profile))
     case.pause(max(0.0, in_peace_s - seconds_between(began, case.moment())))
     expect_half_open(case, listener, 0, 0)
     client = case.peer(target_port=listener.port)

@@ -21,6 +21,9 @@ VALID_DAYS = 24
 SIGN_DAYS = 25
 """A clock of time stamps that ticks once a millisecond looks older after so many days, not newer."""
 CLIENTS = 128
+ROOM = 1_000_000
+LONGEST_S = 51 * DAY_S
+"""A clock of a tick a millisecond, the fastest that RFC 7323 allows, goes round in 49.7 days."""
 
 
 def stamp_of(segment):
@@ -105,7 +108,7 @@ def test_reset_counts_whatever_its_stamp(peer, listener):
 
 @covers("RFC7323-PAWS-11", "RFC7323-TS-17", behaviour="B-06")
 def test_old_duplicate_does_not_turn_the_clock_back(peer, listener):
-    """After an old segment was dropped, it is still our last time stamp before it that the next one is held against."""
+    """After an old segment was dropped, the next one is still held against the newest time stamp that was taken."""
     connection, echo = stamped(peer, listener, 1_000_000)
     for stamp in (999_000, 999_500):
         send_data(peer, 1, stamp, echo)
@@ -176,7 +179,7 @@ def opened_below_the_wrap(case, listener, family):
     """A connection whose target's time stamps will wrap: its peer, its socket, and the target's first stamp.
 
     A target may begin at another place for each address and port that asks, so a number of them ask, and the one with
-    the least left to go is taken.
+    the least left to go is taken, if that is enough to learn the clock's pace meanwhile.
     """
     network = ip_network(FORGED[family])
     left = []
@@ -185,7 +188,7 @@ def opened_below_the_wrap(case, listener, family):
         asking.send("S 0:0(0) win 65535 <mss 1460,TS val 1000 ecr 0>")
         answer = asking.expect("S. 0:0(0) ack 1 <mss *,TS val * ecr 1000>")
         asking.send("R 1:1(0)")
-        left.append((SPACE - stamp_of(answer), at, asking.flow))
+        left.append(((SPACE - stamp_of(answer) - ROOM) % SPACE, at, asking.flow))
         case.forget(asking)
     flow = min(left)[2]
     peer = case.peer(target_port=flow.target_port, local_port=flow.local_port, local=flow.local)
@@ -216,7 +219,9 @@ def test_targets_stamps_wrap(case, listener, profile, family):
         stamp, answer = exchange(peer, connection, 0, first)
         for turn, before_s in ((1, 300.0), (2, 3.0)):  # the longer it is watched, the better its pace is known
             tick_s = seconds_between(opened, answer) / ((stamp - first) % SPACE)
-            case.pause(max(0.0, (SPACE - stamp) * tick_s - before_s))
+            if (wait_s := (SPACE - stamp) * tick_s) > LONGEST_S:
+                pytest.skip(f"not applicable: the target's time stamps wrap in {wait_s / DAY_S:.0f} days only")
+            case.pause(max(0.0, wait_s - before_s))
             stamp, answer = exchange(peer, connection, turn, stamp)
     before, ours, theirs = stamp, 31, 1
     for turn in range(3, 11):

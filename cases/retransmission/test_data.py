@@ -190,7 +190,7 @@ def test_waits_grow_to_a_minute(peer, listener, profile):
 
 @slow(hours=1)
 @default_timers("data_retries", "rto_max_s")
-@covers("RFC6298-MAX", "RFC9293-MUST-18", behaviour="B-14")
+@covers("RFC6298-BACKOFF", "RFC6298-MAX", "RFC9293-MUST-19", behaviour="B-14")
 def test_waits_stop_growing_at_the_greatest_time_out(peer, listener, profile):
     """The waits double until they are the profile's greatest; three more are as long as that one, and no longer."""
     if not profile.states("rto_max_s"):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from harness.authoring import Kind, after, covers, established, needs, syn_received
-from harness.targets.schedule import ends_s, over_s, synack_gaps_s
+from harness.targets.schedule import over_s, synack_gaps_s
 
 SYN_ACK = "S. 0:0(0) ack 1 <...>"
 
@@ -38,7 +38,7 @@ def test_what_comes_after_the_end_opens_nothing(case, peer, listener, profile, s
     """The half-open entry is gone: what acknowledges it is reset, nobody is connected, and a new SYN connects."""
     with case.preamble():
         syn_received(peer, listener)
-        peer.expect_silence(for_s=over_s(profile, ends_s(synack_gaps_s(profile))), allow=[SYN_ACK])
+        peer.expect_silence(for_s=over_s(profile, *synack_gaps_s(profile)), allow=[SYN_ACK])
         peer.expect_state("CLOSED")
     peer.send(segment)
     if answer:

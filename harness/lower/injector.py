@@ -35,11 +35,15 @@ _NEIGHBOUR_DISCOVERY: Final = (*range(130, 138), 143)
 
 @dataclass(slots=True, kw_only=True)
 class Transmission:
-    """Something that the injector sent; `stamp_ns` becomes the kernel's transmit stamp once the tap has been read."""
+    """Something that the injector sent; `stamp_ns` becomes the kernel's transmit stamp once the tap has been read.
+
+    `number` is its place among all that was sent and received.
+    """
 
     frame: bytes
     step: Step | None
     stamp_ns: int
+    number: int
     segment: Segment | None = None
 
 
@@ -64,14 +68,16 @@ class Injector:
         self.clock = clock
         self._neighbour = neighbour
         self._receiver: Receiver | None = None
-        self._trace: list[tuple[Frame, str]] = []
+        self._trace: list[tuple[int, Frame, str]] = []
+        self._count = 0
         self._unstamped: deque[Transmission] = deque()
         self.outcomes: dict[object, Outcome] = {}
         clock.register(link)
 
     def begin(self, receiver: Receiver) -> None:
-        """Hand what arrives to this case from now on; what came before is forgotten."""
+        """Hand what arrives to this case from now on; what came before is forgotten, and what a flood ignored is not."""
         self._receiver = None
+        self.link.ignore(())
         self.drain()
         self._receiver = receiver
         self._trace.clear()
@@ -93,8 +99,9 @@ class Injector:
     def frames(self) -> list[tuple[Frame, str]]:
         """The trace so far, with comments, in the order of the kernel's stamps."""
         self.stamp()
-        # Where work costs no time, an answer has the stamp of what it answers; and ours cost a system call.
-        return sorted(self._trace, key=lambda entry: (entry[0].stamp_ns, not entry[0].outgoing))
+        # Where work costs no time, an answer has the stamp of what it answers.
+        ordered = sorted(self._trace, key=lambda entry: (entry[1].stamp_ns, entry[0]))
+        return [(frame, comment) for _, frame, comment in ordered]
 
     def drain(self) -> None:
         """Take all that has arrived by now; no time passes."""
@@ -108,7 +115,8 @@ class Injector:
 
     def send_frame(self, frame: bytes, *, step: Step | None = None, segment: Segment | None = None) -> Transmission:
         """Send one Ethernet frame as it is. Raises LinkError."""
-        transmission = Transmission(frame=frame, step=step, stamp_ns=self.clock.now(), segment=segment)
+        transmission = Transmission(frame=frame, step=step, stamp_ns=self.clock.now(), number=self._next(),
+                                    segment=segment)
         self._unstamped.append(transmission)
         self.link.send_bytes(frame)
         return transmission
@@ -125,7 +133,8 @@ class Injector:
                     transmission.stamp_ns = frame.stamp_ns
                     if transmission.step is not None:
                         transmission.step.at_ns = frame.stamp_ns
-                    self._trace.append((frame, transmission.step.text if transmission.step else ""))
+                    comment = transmission.step.text if transmission.step else ""
+                    self._trace.append((transmission.number, frame, comment))
                     break
 
     def wait(self, until: int) -> Frame | Outcome | None:
@@ -141,7 +150,13 @@ class Injector:
             self.outcomes[event.call] = event
         return event
 
+    def _next(self) -> int:
+        """Which event this is, of those sent and received: their order where stamps are the same."""
+        self._count += 1
+        return self._count
+
     def _receive(self, frame: Frame) -> None:
+        number = self._next()
         if (answer := self._resolve(frame.data)) is not None:
             self.send_frame(answer)
             comment = "address resolution"
@@ -149,7 +164,7 @@ class Injector:
             return
         else:
             comment = self._dispatch(frame, self._receiver)
-        self._trace.append((frame, comment))
+        self._trace.append((number, frame, comment))
 
     def _resolve(self, frame: bytes) -> bytes | None:
         kind = frame[12:14]

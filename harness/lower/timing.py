@@ -14,6 +14,8 @@ from ..wire.clock import SECOND, Clock
 
 _SAMPLES: Final = 16
 _SAMPLE_NS: Final = 1_000_000
+_WHEEL_SLOTS: Final = 63
+_WHEEL_FACTOR: Final = 8
 
 
 class Stamped(Protocol):
@@ -46,15 +48,38 @@ def seconds_between(first: Stamped, second: Stamped) -> float:
     return ((second.stamp_ns or 0) - (first.stamp_ns or 0)) / SECOND
 
 
+def wheel_lateness(ticks: float) -> int:
+    """By how many ticks a timer of that many may be late on a timer wheel like Linux's.
+
+    The wheel has levels of 64 slots; the slots of each level are eight times as long as those of the one below, and a
+    timer fires at the end of its slot.
+    """
+    slot = 1
+    # A tick more, since the wheel's own clock may be one behind when the timer is set.
+    while ticks + 1 >= _WHEEL_SLOTS * slot:
+        slot *= _WHEEL_FACTOR
+    return slot
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """How a target keeps time: `rounding` (a part of the timer's length that it may come late), `tick_ns`, and the
     `tolerance_ns` measured for the link.
+
+    `wheel`: it has Linux's timer wheel, and the tick is known for certain; then that says how late it may come.
     """
 
     rounding: float
     tick_ns: int
     tolerance_ns: int
+    wheel: bool = False
+
+    def lateness_s(self, due_s: float) -> float:
+        """By how many seconds a timer of that many may be late."""
+        if not self.wheel or not due_s:
+            return due_s * self.rounding
+        tick_s = self.tick_ns / SECOND
+        return wheel_lateness(due_s / tick_s) * tick_s
 
     def window(self, due: After, lateness_ns: int = 0) -> tuple[int, int]:
         """The earliest and the latest instant, in nanoseconds after the start.
@@ -64,7 +89,7 @@ class Timing:
         counts twice, since the start may have been late and what is due may be twice a wait that was measured so.
         """
         due_ns = round(due.due_s * SECOND)
-        latest_s = due.due_s * (1 + self.rounding) if due.latest_s is None else due.latest_s
+        latest_s = due.due_s + self.lateness_s(due.due_s) if due.latest_s is None else due.latest_s
         early_ns = self.tick_ns + max(self.tolerance_ns, 2 * lateness_ns)
         late_ns = self.tick_ns + max(self.tolerance_ns, lateness_ns)
         return max(0, due_ns - early_ns), round(latest_s * SECOND) + late_ns

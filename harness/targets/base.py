@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ..lower.case import Addresses, Ports
@@ -84,6 +84,5 @@ class Target:
 
 
 def timing_of(profile: Profile, tolerance_ns: int) -> Timing:
-    """How a target of this profile keeps time."""
-    return Timing(rounding=profile.timer("timer_rounding"), tick_ns=round(profile.timer("tick_s") * SECOND),
-                  tolerance_ns=tolerance_ns)
+    """How a target of this profile keeps time, over a link of that tolerance."""
+    return replace(profile.timing(), tolerance_ns=tolerance_ns)

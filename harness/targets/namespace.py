@@ -14,7 +14,6 @@ import os
 import platform
 import socket
 import struct
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +47,8 @@ _SIOCGIFFLAGS: Final = 0x8913
 _IFF_RUNNING: Final = 0x40
 _IFNAMSIZ: Final = 16
 _CARRIER_S: Final = 5.0
+_RTMGRP_LINK: Final = 1
+_NETLINK_OCTETS: Final = 1 << 16
 _OFFLOADS: Final = {"rx checksums": 0x15, "tx checksums": 0x17, "scatter-gather": 0x19, "TSO": 0x1F, "GSO": 0x24,
                     "GRO": 0x2C}
 """The `ETHTOOL_S*` commands that switch off what would rewrite or merge segments."""
@@ -85,15 +86,33 @@ def set_sysctls(values: Mapping[str, str]) -> None:
                               "network namespace") from error
 
 
-def _wait_for_carrier(interface: str) -> None:
-    """Until the kernel has noticed that both ends are up, it drops what an interface sends. Raises LinkError."""
+def _is_running(interface: str) -> bool:
     request = struct.pack(f"{_IFNAMSIZ}s16x", interface.encode())
-    until = time.monotonic() + _CARRIER_S
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        while not struct.unpack_from("H", fcntl.ioctl(sock, _SIOCGIFFLAGS, request), _IFNAMSIZ)[0] & _IFF_RUNNING:
-            if time.monotonic() >= until:
-                raise LinkError(f"interface {interface!r}: no carrier after {_CARRIER_S:g} s")
-            time.sleep(0.001)
+        flags: int = struct.unpack_from("H", fcntl.ioctl(sock, _SIOCGIFFLAGS, request), _IFNAMSIZ)[0]
+    return bool(flags & _IFF_RUNNING)
+
+
+class _Carrier:
+    """Until the kernel has noticed that both ends of a link are up, it drops what an interface sends.
+
+    Made before the ends are raised, in the namespace of the interface, it hears of every change.
+    """
+
+    def __init__(self, interface: str) -> None:
+        self._interface = interface
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket.bind((0, _RTMGRP_LINK))
+
+    def wait(self) -> None:
+        """Block until it is there. Raises LinkError."""
+        self._socket.settimeout(_CARRIER_S)
+        with self._socket:
+            while not _is_running(self._interface):
+                try:
+                    self._socket.recv(_NETLINK_OCTETS)
+                except TimeoutError:
+                    raise LinkError(f"interface {self._interface!r}: no carrier after {_CARRIER_S:g} s") from None
 
 
 class Lab:
@@ -106,11 +125,12 @@ class Lab:
             set_sysctls(_QUIET)
             self._build(static_neighbours)
             switch_offloads_off(_TARGET_END)
+            carrier = _Carrier(_TARGET_END)
         with self.injector_side.entered():
             self._raise_injector_end()
             switch_offloads_off(_INJECTOR_END)
         with self.target_side.entered():
-            _wait_for_carrier(_TARGET_END)
+            carrier.wait()
 
     def _build(self, static_neighbours: bool) -> None:
         from pyroute2.iproute.linux import IPRoute

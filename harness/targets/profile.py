@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ..lower.timing import Timing
+from ..wire.clock import SECOND
 from ..wire.errors import TargetError, UsageError
 from .ledger import Ledger
 from .versions import VersionRange
@@ -102,6 +104,12 @@ class Profile:
         Raises UsageError for a name that is no timer, TargetError if the profile does not state this one.
         """
         return float(self._number(name, TIMERS))
+
+    def timing(self) -> Timing:
+        """How the target keeps time; the tolerance of a link is not in it. Raises as `timer` does."""
+        wheel = self.states("timer_lateness") and self.policy("timer_lateness") == "wheel"
+        return Timing(rounding=self.timer("timer_rounding"), tick_ns=round(self.timer("tick_s") * SECOND),
+                      tolerance_ns=0, wheel=wheel)
 
     def limit(self, name: str) -> int:
         """The count in force. Raises as `timer` does."""

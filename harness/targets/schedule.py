@@ -110,9 +110,9 @@ def given_up_s(profile: Profile, gap_s: float, *, elapsed_s: float, more: int = 
     return least_s, latest_s
 
 
-def over_s(profile: Profile, due_s: float) -> float:
-    """How long to wait until a timer of that length is over for certain."""
-    return _late_s(profile, due_s) + profile.timer("tick_s")
+def over_s(profile: Profile, *dues_s: float) -> float:
+    """How long to wait until a timer of that length is over for certain, or several, one after the other."""
+    return sum(_late_s(profile, due_s) + profile.timer("tick_s") for due_s in dues_s)
 
 
 def sends_s(gaps_s: tuple[float, ...]) -> tuple[float, ...]:
@@ -134,12 +134,14 @@ def _greatest_s(profile: Profile) -> float:
 
 
 def _late_s(profile: Profile, due_s: float) -> float:
-    return due_s * (1 + profile.timer("timer_rounding"))
+    return due_s + profile.timing().lateness_s(due_s)
 
 
 def _least_s(profile: Profile, gap_s: float) -> float:
     """The shortest timer that a measured wait can have been."""
-    return max(gap_s / (1 + profile.timer("timer_rounding")) - profile.timer("tick_s"), profile.timer("tick_s"))
+    timing = profile.timing()
+    least_s = gap_s - timing.lateness_s(gap_s) if timing.wheel else gap_s / (1 + timing.rounding)
+    return max(least_s - profile.timer("tick_s"), profile.timer("tick_s"))
 
 
 def _until_r2(profile: Profile, rto_s: float | None, retries: int, sack: bool) -> tuple[float, ...]:

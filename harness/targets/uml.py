@@ -63,8 +63,8 @@ def uml_profile(spec: str, *, real_clock: bool) -> Profile:
     else:
         release, hz = os.uname().release, guest.hz
     profile = load_profile(":".join(["linux", *variant])).with_version(release)
-    timers = {**profile.timers, "tick_s": Value(default=1 / hz)}
-    return replace(profile, kind=KIND, short=real_clock, timers=timers)
+    return replace(profile, kind=KIND, short=real_clock, timers={**profile.timers, "tick_s": Value(default=1 / hz)},
+                   policies={**profile.policies, "timer_lateness": Value(default="wheel")})
 
 
 def canonical(spec: str, *, virtual_time: bool, kernel: str) -> str:

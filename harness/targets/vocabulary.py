@@ -122,6 +122,8 @@ TERMS: Final = (
 
     Term(POLICIES, "accept_backlog_overflow", "what a handshake meets that finds the accept queue full",
          allowed=("drop", "reset")),
+    Term(POLICIES, "timer_lateness", "how late a timer may be: a part of its length (timer_rounding), or what a timer "
+         "wheel of that tick_s makes of it", allowed=("part", "wheel")),
     Term(POLICIES, "data_give_up", "what data_retries and orphan_retries count: repetitions, or the time these would "
          "take after the least time-out, measured from the first repetition on", allowed=("count", "time")),
 )

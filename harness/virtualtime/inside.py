@@ -36,6 +36,11 @@ _UP_AND_RUNNING: Final = 0x41
 _FAULT: Final = 125
 _MOUNTS: Final = (("proc", "/proc", "proc"), ("sysfs", "/sys", "sysfs"), ("devtmpfs", "/dev", "devtmpfs"),
                   ("tmpfs", "/dev/shm", "tmpfs"), ("devpts", "/dev/pts", "devpts"), ("tmpfs", "/run", "tmpfs"))
+_HOUSEKEEPING_MS: Final = {"interval_probe_time_ms": 86_400_000, "base_reachable_time_ms": 172_800_000}
+"""How often the kernel looks over its neighbours: each look wakes a guest that could skip the whole time between.
+
+The lab's neighbours are permanent, so nobody misses it; and TCP has nothing to do with it.
+"""
 _MESSAGES: Final = "/dev/tty1"
 
 
@@ -99,6 +104,9 @@ def _set_up(job: Mapping[str, Any]) -> None:
             os.symlink(target, f"/dev/{name}")
     with socket.socket() as sock:
         fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _UP_AND_RUNNING))
+    for family in ("ipv4", "ipv6"):
+        for name, value_ms in _HOUSEKEEPING_MS.items():
+            Path(f"/proc/sys/net/{family}/neigh/default/{name}").write_text(str(value_ms))
     # A timer that may be late by its slack would be, and always by all of it.
     _LIBC.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
     os.environ.clear()

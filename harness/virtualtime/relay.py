@@ -83,9 +83,20 @@ class Relay:
         """Send what went wrong in pytest or a plugin."""
         self._send("internal_error", text=str(excrepr))
 
+    @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Remember the configuration."""
+        """Nobody reads a terminal here; its options have to be understood all the same."""
         self._config = config
+        config.pluginmanager.unregister(name="terminalreporter")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_cmdline_main(self) -> Generator[None, Any, Any]:
+        """Send what the user has got wrong."""
+        try:
+            return (yield)
+        except pytest.UsageError as error:
+            self._send("usage", text=str(error))
+            raise
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, Any, Any]:
@@ -105,7 +116,7 @@ def play(job: Mapping[str, Any], channel: Channel) -> int:
     channel.send("hello", release=os.uname().release)
     relay = Relay(job, channel)
     try:
-        config = _prepareconfig([*job["arguments"], "-p", "no:terminal"], None)
+        config = _prepareconfig(list(job["arguments"]), None)
     except pytest.UsageError as error:
         channel.send("usage", text=str(error))
         return int(pytest.ExitCode.USAGE_ERROR)

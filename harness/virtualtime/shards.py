@@ -7,6 +7,7 @@ takes one case with it, and another goes on with what is left.
 
 from __future__ import annotations
 
+import compileall
 import os
 import select
 import shutil
@@ -22,7 +23,6 @@ import pytest
 
 from ..targets.kernels import Kernel
 from ..targets.uml import GUEST, Surroundings
-from ..wire.errors import UsageError
 from .guest import Guest
 from .inside import OUT
 
@@ -78,10 +78,11 @@ class Shards:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Play all cases. Raises UsageError if a guest does not understand what it is asked."""
+        """Play all cases. Raises pytest.UsageError if a guest does not understand the command line."""
         if self._config.getoption("collectonly"):
-            raise UsageError("--collect-only: goes with a target on this machine; no guest is started for it")
+            raise pytest.UsageError("--collect-only: goes with a target on this machine; no guest is started for it")
         until = time.monotonic() + self._wall_limit_s
+        _compile()
         try:
             self._shards = [_Shard(number, self) for number in range(self._count)]
             while running := [shard for shard in self._shards if shard.guest is not None]:
@@ -269,7 +270,7 @@ class _Shard:
         self._shards.bring_home(self.guest, self._shards.bring_home(self.guest, self._files))
         self.stop()
         if self._usage:
-            raise UsageError(self._usage)
+            raise pytest.UsageError(self._usage)
         if self._ended:
             return
         died = f"the guest kernel died ({how})"
@@ -306,6 +307,11 @@ class _Shard:
         if self.guest is not None:
             self.guest.stop()
             self.guest = None
+
+
+def _compile() -> None:
+    """Have our modules' bytecode written, as pip does: a guest can write none, and would pay for it in each run."""
+    compileall.compile_dir(Path(__file__).resolve().parents[1], quiet=2)
 
 
 def _heed(session: pytest.Session) -> None:

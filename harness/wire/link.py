@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import select
 import socket
 import struct
 import time
@@ -36,6 +37,7 @@ _SO_TIMESTAMPNS: Final = 35
 _CSUM_NOT_READY: Final = 1 << 3
 _STAMP: Final = struct.Struct("qq")
 _BUFFER_BYTES: Final = 8 << 20
+_ROOM_S: Final = 0.001
 _MAX_FRAME: Final = 65536 + 14
 
 _ANCILLARY: Final = socket.CMSG_SPACE(_STAMP.size) + socket.CMSG_SPACE(20)
@@ -343,7 +345,8 @@ class BurstSocket:
                 raise LinkError(f"burst: cannot send: {os.strerror(number)}")
             if time.monotonic() >= until:
                 break
-            os.sched_yield()
+            # No room: it is made as the kernel works off what it has, which it does while we wait.
+            select.select((), (self._socket,), (), _ROOM_S)
         return done
 
     def close(self) -> None:
