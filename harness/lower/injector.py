@@ -75,7 +75,7 @@ class Injector:
         clock.register(link)
 
     def begin(self, receiver: Receiver) -> None:
-        """Hand what arrives to this case from now on; what came before is forgotten, and what a flood ignored is not."""
+        """Hand what arrives to this case from now on, also what a flood before it ignored; all earlier is forgotten."""
         self._receiver = None
         self.link.ignore(())
         self.drain()
