@@ -24,7 +24,7 @@ def test_loading_the_plugin_imports_nothing_heavy() -> None:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """As much of a checkout as the two commands need before they make anything."""
-    for name in ("qualify", "check", "tools/tox.sh"):
+    for name in ("qualify", "check", "tcpqual", "tools/tox.sh"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
@@ -39,7 +39,7 @@ def refusal(command: list[str], **environment: str) -> str:
     return lines[0]
 
 
-@pytest.mark.parametrize("name", ["qualify", "check"])
+@pytest.mark.parametrize("name", ["qualify", "check", "tcpqual"])
 def test_missing_git_is_said_in_one_line(checkout: Path, name: str) -> None:
     tools = checkout / "bin"
     tools.mkdir()

@@ -109,7 +109,7 @@ def test_edits_of_a_release_that_lacks_all() -> None:
     clock = edited(TIME, FILES[TIME], "6.12.3")
     assert clock.index("unsigned long tt_extra_sched_jiffies;") < clock.index("sched_clock(void)\n{")
     call = edited(SYSCALL, FILES[SYSCALL], "6.12.3")
-    assert call.index("tt_extra_sched_jiffies++") < call.index("um_udelay(1)") < call.index("EXECUTE_SYSCALL")
+    assert call.index("tt_extra_sched_jiffies++") < call.index("um_ndelay(1024)") < call.index("EXECUTE_SYSCALL")
 
 
 def test_edits_of_a_release_that_has_the_scheduler_clock() -> None:
@@ -122,7 +122,7 @@ def test_edits_of_a_release_that_has_the_scheduler_clock() -> None:
             "\t\tret = (*sys_call_table[syscall])(arg1, arg2);\n")
     call = edited(SYSCALL, body, "6.18.0")
     assert call.count("tt_extra_sched_jiffies") == 1
-    assert call.count("um_udelay(1)") == 1
+    assert call.count("um_ndelay(1024)") == 1
 
 
 def test_a_place_that_is_missing_is_named() -> None:

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What ./qualify and ./check share: `tools/tox.sh qualify [ARGUMENT...]`, `tools/tox.sh check [ENVIRONMENT...]`.
+# What ./qualify, ./tcpqual and ./check share: `tools/tox.sh qualify [ARGUMENT...]`, `tools/tox.sh tcpqual COMMAND...`,
+# `tools/tox.sh check [ENVIRONMENT...]`.
 #
 # Everything it makes is under .tox in the checkout. .tox/bootstrap is a virtual environment with tox; tox makes one
 # environment beside it for each of its own. A stamp is written when a set-up is complete and taken away before it
@@ -10,7 +11,7 @@
 set -u
 
 tox='tox>=4.60,<5'
-us=${1:?qualify or check}
+us=${1:?qualify, tcpqual or check}
 shift
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P) || exit 2
@@ -99,7 +100,7 @@ make_environments() {
 }
 
 case $us in
-    qualify) environments=qualify ;;
+    qualify | tcpqual) environments=qualify ;;
     check)
         for environment; do
             case $environment in
@@ -109,7 +110,7 @@ case $us in
         done
         environments=${*:-lint type docs tests}
         ;;
-    *) fail 2 "unknown command '$us': qualify or check" ;;
+    *) fail 2 "unknown command '$us': qualify, tcpqual or check" ;;
 esac
 
 command -v git >/dev/null 2>&1 || fail 2 "needs git; on Debian or Ubuntu: apt-get install git"
@@ -141,4 +142,5 @@ fi
 VIRTUAL_ENV=$work/qualify
 PATH=$VIRTUAL_ENV/bin:$PATH
 export VIRTUAL_ENV PATH
-exec tcpqual run "$@"
+[ "$us" = tcpqual ] || set -- run "$@"
+exec tcpqual "$@"

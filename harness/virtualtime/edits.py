@@ -66,11 +66,18 @@ EDITS: Final = (
               "\t\textern unsigned long tt_extra_sched_jiffies;\n\n"
               "\t\ttt_extra_sched_jiffies++;\n"
               "\t}\n\n"),
+    # Four units of the clock, so that an instant never depends on how many calls there were before it.
     Edit(path=_SYSCALL, what="system calls that take 1 us",
          anchor=r"\tif \(syscall >= 0 && syscall < __NR_syscalls\)",
          text="\t/* Each call takes a microsecond, so that no loop of calls stops the clock. */\n"
               f"\tif ({_INFINITE})\n"
-              "\t\tum_udelay(1);\n\n"),
+              "\t\tum_ndelay(1024);\n\n"),
+    # A new key is made of all that has happened before, such as how long another installation's imports took.
+    Edit(path="drivers/char/random.c", what="random numbers that follow from the seed alone",
+         anchor=r"static unsigned int crng_reseed_interval\(void\)\n{\n\tstatic bool early_boot = true;\n\n",
+         where="after",
+         text="\t/* About half a year: the key that was made at boot is kept. */\n"
+              "\tif (IS_ENABLED(CONFIG_UML_TIME_TRAVEL_SUPPORT))\n\t\treturn UINT_MAX;\n\n"),
     # In octets: the most that a processor's extended state takes (11008 with AMX), and some to spare.
     Edit(path="arch/x86/um/user-offsets.c", what="room for the processor's registers",
          anchor=r"\tDEFINE_LONGS\(HOST_FP_SIZE, 2696\);\n", where="instead", optional=True,

@@ -9,9 +9,11 @@ here, a guest's or a stepped stack's elsewhere.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import select
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ _UNDISTURBED_NS: Final = 20_000
 SECOND: Final = 1_000_000_000
 """Nanoseconds in a second."""
 _SLICE_NS: Final = 20_000_000
+_TIMER_ABSTIME: Final = 1
 _SLACK_PART: Final = 500
 _SLACK_NS: Final = 200_000_000
 _SHORT_NS: Final = 20_000
@@ -142,6 +145,12 @@ def _realtime_ahead() -> int:
     return ahead
 
 
+def _sleep_until(instant_ns: int) -> None:
+    """Sleep until CLOCK_MONOTONIC shows this: unlike a length of time, an instant is the same whenever one asks."""
+    instant = struct.pack("qq", *divmod(instant_ns, SECOND))
+    ctypes.CDLL(None).clock_nanosleep(time.CLOCK_MONOTONIC, _TIMER_ABSTIME, instant, None)
+
+
 class _KernelClock:
     """What clocks of a kernel have in common: sources with descriptors, and a wait that blocks on these."""
 
@@ -256,7 +265,7 @@ class SkippingClock(_KernelClock):
     def __init__(self) -> None:
         self._ahead = _realtime_ahead()
         begins = (time.monotonic_ns() // _ROUND_NS + 1) * _ROUND_NS
-        select.select((), (), (), (begins - time.monotonic_ns()) / SECOND)
+        _sleep_until(begins)
         super().__init__()
         self._epoch = begins
         self.epoch_ns = begins + self._ahead
