@@ -31,8 +31,6 @@ _TIMER_ABSTIME: Final = 1
 _SLACK_PART: Final = 500
 _SLACK_NS: Final = 200_000_000
 _SHORT_NS: Final = 20_000
-CLOCK_STEP_NS: Final = 256
-"""The step in which the clock of a guest is read: a timer set to whole steps fires at its very instant."""
 _ROUND_NS: Final = 16 * SECOND
 """Where the time of a guest is its own, its lab begins at a multiple of this; by then all has been imported."""
 
@@ -276,10 +274,6 @@ class SkippingClock(_KernelClock):
 
     def forget_lateness(self) -> None:
         """Skipped time is never late."""
-
-    def sleep_until(self, instant: int) -> None:
-        """Sleep until that very instant, whatever happens meanwhile, and whenever this was called."""
-        _sleep_until(self._epoch + instant)
 
     def instant(self, realtime_ns: int) -> int:
         """The instant of a kernel stamp (CLOCK_REALTIME); nobody steps the wall clock of a guest."""
