@@ -69,8 +69,13 @@ EDITS: Final = (
     # Four units of the clock, so that an instant never depends on how many calls there were before it.
     Edit(path=_SYSCALL, what="system calls that take 1 us",
          anchor=r"\tif \(syscall >= 0 && syscall < __NR_syscalls\)",
-         text="\t/* Each call takes a microsecond, so that no loop of calls stops the clock. */\n"
-              f"\tif ({_INFINITE})\n"
+         text="\t/*\n"
+              "\t * Each call takes a microsecond, so that no loop of calls stops the clock. What an allocator\n"
+              "\t * calls is free: when it does depends on how the memory happens to lie.\n"
+              "\t */\n"
+              f"\tif (({_INFINITE}) &&\n"
+              "\t    syscall != __NR_brk && syscall != __NR_mmap && syscall != __NR_munmap &&\n"
+              "\t    syscall != __NR_mremap && syscall != __NR_madvise && syscall != __NR_mprotect)\n"
               "\t\tum_ndelay(1024);\n\n"),
     # A new key is made of all that has happened before, such as how long another installation's imports took.
     Edit(path="drivers/char/random.c", what="random numbers that follow from the seed alone",
