@@ -197,8 +197,11 @@ def play(arguments: Sequence[str], plugins: Sequence[object] = ()) -> tuple[int,
     watcher = _Watcher()
     loaded = [word for name in _PLUGINS for word in ("-p", name)]
     with _environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS=None, PYTEST_PLUGINS=None):
-        status = pytest.main([*loaded, "-c", os.devnull, f"--rootdir={suite().parent}", "--import-mode=importlib",
-                              "-o", "junit_family=xunit1", *arguments], plugins=[*plugins, watcher])
+        # Without its end (--confcutdir) pytest would look for cases from the root of the file system down, and read
+        # every folder on the way.
+        status = pytest.main([*loaded, "-c", os.devnull, f"--rootdir={suite().parent}",
+                              f"--confcutdir={suite().parent}", "--import-mode=importlib", "-o",
+                              "junit_family=xunit1", *arguments], plugins=[*plugins, watcher])
     return int(status), watcher.began
 
 

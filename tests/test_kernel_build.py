@@ -39,6 +39,7 @@ GIT = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
 KCONFIG, TIME, SYSCALL = "arch/um/Kconfig", "arch/um/kernel/time.c", "arch/um/kernel/skas/syscall.c"
 OFFSETS = "arch/x86/um/user-offsets.c"
+RANDOM = "drivers/char/random.c"
 
 MAKEFILE = """\
 VERSION = 6
@@ -66,6 +67,7 @@ FILES = {
     SYSCALL: ("\tsyscall = UPT_SYSCALL_NR(r);\n\tif (syscall >= 0 && syscall < __NR_syscalls) {\n"
               "\t\tunsigned long ret = EXECUTE_SYSCALL(syscall, regs);\n"),
     OFFSETS: "\tDEFINE_LONGS(HOST_FP_SIZE, 2696);\n",
+    RANDOM: "static unsigned int crng_reseed_interval(void)\n{\n\tstatic bool early_boot = true;\n\n\treturn 60;\n}\n",
     "net/tcp.c": "int main(void) { return 0; }\n",
     "drivers/gpu/Kconfig": "", "drivers/gpu/card.c": "", "arch/arm/Kconfig": "", "arch/arm/mm.c": "",
 }
@@ -622,7 +624,7 @@ def status(*words: str) -> int:
     (["build", "--source", "nowhere"], "--source nowhere: no such folder"),
     (["build", "--name", "../x"], "--name '../x': letters, digits and . _ + - only, a letter or digit first"),
     (["remove", "6.1"], "no such kernel '6.1'; none is built"),
-    (["buidl"], "'buidl': no such command; there are build, list, remove"),
+    (["buidl"], "'buidl': no such command; there are build, list, remove, shell"),
 ])
 def test_refusals(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert status(*words) == 2

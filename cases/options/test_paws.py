@@ -55,6 +55,11 @@ def expect_taken(peer, connection, at, stamp, rule=None):
     connection.expect_data(10, rule=rule)
 
 
+def acknowledges(segment, peer):
+    """The acknowledgement number of a segment of the target, counted from our first."""
+    return (segment.ack - peer.iss) % SPACE
+
+
 def expect_dropped(peer, connection, at, recent, rule=None):
     """These ten octets draw an ACK with what had come before them, and reach nobody."""
     peer.expect(f". 1:1(0) ack {at} <TS val * ecr {recent % SPACE}>", rule=rule)
@@ -151,9 +156,9 @@ def test_older_stamp_is_dropped_until_24_days_are_over(peer, listener):
 
 
 @slow(hours=24 * SIGN_DAYS)
-@covers("RFC7323-PAWS-7", "RFC7323-PAWS-1", behaviour="B-06")
+@covers("RFC7323-PAWS-1", "RFC7323-PAWS-7", behaviour="B-06")
 def test_last_stamp_is_forgotten_after_24_days(peer, case, listener):
-    """After 24 days of silence an older time stamp may be taken, and is what the next ones are held against.
+    """After 24 days of silence an older time stamp may be taken, and is then what the next ones are held against.
 
     A second connection is silent for 25 days. Its clock, a tick a millisecond, has gone on so far meanwhile that it
     looks older: if nothing were forgotten, nothing more could ever be said on it.
@@ -163,7 +168,11 @@ def test_last_stamp_is_forgotten_after_24_days(peer, case, listener):
     silent, other_echo = stamped(other, listener, 1_000_000)
     peer.expect_silence(for_s=VALID_DAYS * DAY_S + MINUTE_S)
     send_data(peer, 1, 2_999_000_000, echo)
-    expect_taken(peer, connection, 1, 2_999_000_000)
+    taken, dropped = (f". 1:1(0) ack {ack} <TS val * ecr {stamp}>" for ack, stamp in ((11, 2_999_000_000),
+                                                                                     (1, 3_000_000_000)))
+    if acknowledges(peer.expect_one_of([taken, dropped]), peer) == 1:
+        pytest.skip("not applicable: the target forgets no time stamp, which is its right")
+    connection.expect_data(10)
     send_data(peer, 11, 2_998_000_000, echo)
     expect_dropped(peer, connection, 11, 2_999_000_000, rule="RFC7323-PAWS-1")
     other.expect_silence(for_s=(SIGN_DAYS - VALID_DAYS) * DAY_S)

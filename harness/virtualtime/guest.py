@@ -39,7 +39,7 @@ _PR_SET_PDEATHSIG: Final = 1
 _ADDR_NO_RANDOMIZE: Final = 0x0040000
 _SPILL: Final = 1 << 20
 
-_COMMON: Final = ("root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "console=tty0", "quiet", "loglevel=3",
+_COMMON: Final = ("root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "console=tty0", "quiet", "loglevel=5",
                   "norandmaps", "uml_dir=./", "umid=guest", "noreboot", f"mem={MEMORY}",
                   "init=/proc/self/cwd/init")
 _SKIPPING: Final = ("time-travel=inf-cpu", f"time-travel-start={_BEGINS_NS}")

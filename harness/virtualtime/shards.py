@@ -280,7 +280,7 @@ class _Shard:
         self._lose(died, console)
         self._lives -= 1
         if self._lives:
-            self._boots = 0
+            self._boots, self._files = 0, set()
             self.guest = self._shards.start(self._number, self._done)
         else:
             self._shards.fault(f"{self._name}: {_LIVES} guests have died; what is left of its part was not run")
