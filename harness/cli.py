@@ -32,15 +32,17 @@ _REAL_TIME_WORKERS: Final = 8
 _FEW: Final = 8
 """Runs of cases that are over before workers would have started."""
 
-_TARGET_HELP: Final = ("The stack under test: NAME[:VARIANT] (linux, linux:no-cookies, decoy:blackhole ...) or a "
-                       "profile file that ends in .toml.")
+_TARGET_HELP: Final = ("The stack under test: NAME[:VARIANT] (linux, linux:no-cookies, uml:6.12, decoy:blackhole "
+                       "...) or a profile file that ends in .toml.")
 
 
 def _complete_target(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     from .targets.decoys import DECOYS
+    from .targets.kernels import kernels
     from .targets.profile import profile_names
 
     known = [name for name in profile_names() if name != "decoy"] + [f"decoy:{name}" for name in DECOYS]
+    known += [f"uml:{kernel.name}" for kernel in kernels()]
     return [name for name in known if name.startswith(incomplete)]
 
 
@@ -86,8 +88,9 @@ def cli(context: click.Context) -> None:
 @click.option("-n", "workers", metavar="WORKERS", type=click.IntRange(0, 256),
               help="Worker processes, 0 for none. [default: 8 where time is real, 0 where it is not]")
 @click.option("--strict", is_flag=True, help="A SHOULD that is not kept fails the run.")
-@click.option("--slow", is_flag=True, help="Also run the cases that wait over 5 s.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Chooses the initial sequence numbers.")
+@click.option("--slow", is_flag=True, help="Also run the cases that wait over 5 s; those of hours only in guests.")
+@click.option("--seed", type=int, default=0, show_default=True,
+              help="Chooses our initial sequence numbers, and in guests the kernel's random numbers.")
 @click.option("--virtual-time", is_flag=True,
               help="Run inside a kernel whose clock skips idle time, with default timers: --target uml:NAME.")
 @click.option("--kernel", metavar="NAME", default="",
@@ -95,15 +98,15 @@ def cli(context: click.Context) -> None:
 @click.option("--real-clock", is_flag=True, help="Let that kernel keep real time, with short timers.")
 @click.option("--shards", metavar="N", type=click.IntRange(1, 64),
               help="Guests that share the cases. [default: one a processor, 8 with --real-clock]")
-@click.option("--wall-limit", metavar="S", type=click.FloatRange(1), default=600, show_default=True,
-              help="End a run in guests after so many seconds.")
+@click.option("--wall-limit", metavar="S", type=click.FloatRange(1),
+              help="End a run in guests after so many seconds. [default: 600]")
 @click.option("--results", metavar="FILE", default="reports/results.json", show_default=True,
               help="Where the results go. The page, JUnit, Allure and the captures stand beside it.")
 @click.option("--attach", is_flag=True, help="Attach ladder and capture to every Allure result, passed ones too.")
 @click.option("--allure/--no-allure", default=True, show_default=True, help="Write Allure results.")
 def run(paths: tuple[str, ...], target: str, family: str, expression: str, workers: int | None, strict: bool,
-        slow: bool, seed: int, virtual_time: bool, kernel: str, real_clock: bool, shards: int | None, wall_limit: float,
-        results: str, attach: bool, allure: bool) -> int:
+        slow: bool, seed: int, virtual_time: bool, kernel: str, real_clock: bool, shards: int | None,
+        wall_limit: float | None, results: str, attach: bool, allure: bool) -> int:
     """Run cases against a target, show the verdicts, write the reports.
 
     PATH is a case as results name it (handshake/passive::syn_draws_syn_ack), a topic, a topic/module, a file or a
@@ -127,15 +130,18 @@ def run(paths: tuple[str, ...], target: str, family: str, expression: str, worke
         if workers:
             raise UsageError("-n: a guest has one processor; allowed: --shards N, guests side by side")
         workers, shards = 0, shards or (1 if few else None)
+    elif shards or wall_limit:
+        raise UsageError("--shards and --wall-limit: go with --virtual-time or --target uml:NAME, a run in guests")
     elif workers is None:
         workers = 0 if few or clock_of(profile) != "real" else _REAL_TIME_WORKERS
     folder = _writable(Path(results))
     if needs_namespaces(profile):
         _get_rights()
     arguments = ["--verdicts", f"--target={target}", f"--family={family}", f"--seed={seed}", f"--results={results}",
-                 f"--shards={shards or 0}", f"--wall-limit={wall_limit}",
+                 f"--shards={shards or 0}",
                  f"--junitxml={folder / 'junit.xml'}", f"--numprocesses={workers}", "--dist=worksteal"]
     arguments += ["-k", expression] if expression else []
+    arguments += [f"--wall-limit={wall_limit}"] if wall_limit else []
     flags = (("--strict-should", strict), ("--slow", slow), ("--attach", attach), ("--real-clock", real_clock))
     arguments += [word for word, wanted in flags if wanted]
     if allure:

@@ -50,8 +50,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of a run of cases."""
     group = parser.getgroup("tcpqual", "TCP conformance (tcpqual)")
     group.addoption("--target", metavar="SPEC", default="linux",
-                    help="the stack under test: NAME[:VARIANT] (linux, decoy:blackhole ...) or a profile file "
-                         "(default: linux, this machine's kernel in namespaces of the run's own)")
+                    help="the stack under test: NAME[:VARIANT] (linux, uml:6.12, decoy:blackhole ...) or a profile "
+                         "file (default: linux, this machine's kernel in namespaces of the run's own)")
     group.addoption("--family", choices=(*FAMILIES, "both"), default="both",
                     help="IP family in which cases run (default: both)")
     group.addoption("--slow", action="store_true", help="also run cases that wait over 5 s of real time")
@@ -59,7 +59,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--results", metavar="FILE", default="reports/results.json",
                     help="where the results go; captures and journal beside it (default: reports/results.json)")
     group.addoption("--seed", metavar="N", type=int, default=0,
-                    help="chooses the injector's initial sequence numbers (default: 0)")
+                    help="chooses the injector's initial sequence numbers, and in guests the kernel's random numbers "
+                         "(default: 0)")
     group.addoption("--verdicts", action="store_true",
                     help="show live verdicts, failure pages and the summary in place of pytest's own output")
     group.addoption("--virtual-time", action="store_true",

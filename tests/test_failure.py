@@ -167,7 +167,7 @@ def test_the_strongest_finding_stands_first_and_a_rule_is_said_once() -> None:
 
 def test_a_verdict_that_is_not_the_targets_fault_says_so() -> None:
     text = page(record(verdict="error", reason="LinkError: gone", log="Traceback\n  deep", steps=[]), RULES)
-    assert "this says nothing about the target" in " ".join(text.split())
+    assert "this says nothing about the rule" in " ".join(text.split())
     assert "Log\n  Traceback\n    deep" in text
     assert "LinkError: gone" in text
     assert "RFC9293-MUST-14  MUST" in text

@@ -161,7 +161,7 @@ def test_a_run_reaches_the_reports_of_the_host(suite: Suite) -> None:
     assert suite.verdicts() == {"fine0": "pass", "fine1": "pass", "fine2": "pass", "fails": "fail"}
     document = suite.document()
     assert document["target"] == {"name": f"uml:{suite.kernel}", "kind": "uml", "profile": "linux",
-                                  "version": find(suite.kernel).release}
+                                  "version": find(suite.kernel).release, "build": find(suite.kernel).key}
     assert document["run"] | {"clock": "skipping", "shards": 2, "seed": 0} == document["run"]
     assert document["run"]["virtual_s"] > 0
     for case in document["cases"]:
@@ -282,23 +282,25 @@ def test_a_guest_that_dies_takes_one_case_with_it(suite: Suite, how: str) -> Non
 
 
 def test_guests_that_die_again_and_again(suite: Suite) -> None:
-    suite.cases(*(DIES.format(how="0x4321fedc").replace("test_dies", f"test_dies{number}") for number in range(5)))
+    suite.cases(*(DIES.format(how="0x4321fedc").replace("test_dies", f"test_dies{number}") for number in range(12)))
     done = suite.run()
     assert done.returncode == 3
-    assert len(suite.document()["cases"]) == 3
-    assert "guest 0: 3 guests have died; what is left of its part was not run" in done.stderr
+    assert len(suite.document()["cases"]) == 10
+    assert "guest 0: 10 guests have died; the 2 cases that are left were not run" in done.stderr
+    assert [entry["why"] for entry in suite.document()["left_out"]] == 2 * ["not run: 10 guests have died before it"]
 
 
 @pytest.mark.parametrize("what", ["threading.Event().wait()", "while True: pass"], ids=["idle", "spinning"])
 def test_the_wall_limit_ends_a_stuck_guest(suite: Suite, what: str) -> None:
-    suite.cases(*fine(1), STUCK.format(what=what))
+    suite.cases(*fine(1), STUCK.format(what=what), FINE.format(number="_behind"))
     began = time.monotonic()
     done = suite.run("--wall-limit=8")
     assert done.returncode == 3
     assert time.monotonic() - began < 30
     assert suite.verdicts() == {"fine0": "pass", "stuck": "error"}
+    assert [entry["id"] for entry in suite.document()["left_out"]] == ["topic/module::fine_behind"]
     assert "the wall limit of 8 s is over (--wall-limit); it was in" in done.stderr
-    assert "test_stuck[ipv4]; last segments:" in done.stderr
+    assert "topic/module::stuck ipv4; last segments:" in done.stderr
     assert "injector  S 0:0(0) win 65535 <mss 1460>" in done.stderr
 
 
@@ -345,7 +347,8 @@ def test_a_kernel_that_does_not_start(kernel: str, tmp_path: Path) -> None:
     broken = replace(find(kernel), folder=tmp_path)
     (tmp_path / "linux").write_text("#!/bin/sh\necho 'Kernel panic - not today'\nexit 7\n")
     (tmp_path / "linux").chmod(0o755)
-    with pytest.raises(TargetError, match=r"does not start here: it ended with 7; its console:\nKernel panic - not today"):
+    said = r"does not start here: it ended with 7; its console:\nKernel panic - not today"
+    with pytest.raises(TargetError, match=said):
         guests.check(broken)
     (tmp_path / "linux").chmod(0o644)
     with pytest.raises(TargetError, match="cannot be started: Permission denied"):

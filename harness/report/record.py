@@ -34,7 +34,7 @@ MEANING: Final = {
     "not-applicable": "the profile says that the target does not have this feature",
     "known-deviation": "the target breaks the rule in the way its ledger says",
     "unexpected-pass": "the ledger says that the target breaks the rule, and it does not",
-    "error": "the harness or the way to the target failed; this says nothing about the target",
+    "error": "the harness, the way to the target or the target as a whole failed; this says nothing about the rule",
 }
 
 MARKS: Final = ("", "unexpected", "missing", "allowed", "mismatch")

@@ -10,7 +10,7 @@ from .base import Target
 from .decoys import DECOYS, make_decoy
 from .namespace import kernel_release, make_linux
 from .profile import Profile, load_profile
-from .uml import is_uml, surroundings, uml_profile
+from .uml import is_uml, kernel_of, surroundings, uml_profile
 
 
 def parse_spec(spec: str, *, real_clock: bool = False) -> Profile:
@@ -68,4 +68,6 @@ def describe(spec: str, *, real_clock: bool = False) -> dict[str, Any]:
         version = kernel_release()
     elif profile.kind == "uml":
         version = profile.version
-    return {"name": spec, "kind": profile.kind, "version": version, "profile": profile.name}
+    target = {"name": spec, "kind": profile.kind, "version": version, "profile": profile.name}
+    # Two builds of one tree have one name and often one release.
+    return target | ({"build": kernel_of(spec).key} if needs_guest(profile) else {})

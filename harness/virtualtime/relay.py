@@ -46,8 +46,11 @@ class Relay:
             self._send("collect_report", nodeid=report.nodeid, text=str(report.longrepr))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Say how many cases there are, and how many are this guest's."""
-        self._send("collected", total=self._total, count=len(session.items))
+        """Say how many cases there are, and which are this guest's."""
+        from ..item import case_id, family_of, is_case
+
+        self._send("collected", total=self._total,
+                   cases=[(item.nodeid, case_id(item), family_of(item)) for item in session.items if is_case(item)])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:

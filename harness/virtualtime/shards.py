@@ -29,7 +29,7 @@ from .inside import OUT
 _TICK_S: Final = 0.05
 _STEPS: Final = 12
 """How much of a story is shown of a guest that was stopped or has died."""
-_LIVES: Final = 3
+_LIVES: Final = 10
 """Guests that may die, one after the other, on one part of the cases."""
 _CAPTURES: Final = "reports/captures"
 _ALLURE: Final = "allure"
@@ -197,7 +197,11 @@ class Shards:
         """A guest has come to the end of its part."""
         self._virtual_s += message["virtual_s"]
         self._recorder.run["virtual_s"] = round(self._virtual_s, 3)
-        self._recorder.leave_out((case, family, why) for case, family, why in message["left_out"])
+        self.leave_out((case, family, why) for case, family, why in message["left_out"])
+
+    def leave_out(self, entries: Iterable[tuple[str, str, str]]) -> None:
+        """Cases that are not run: id, family, why."""
+        self._recorder.leave_out(entries)
 
 
 class _Shard:
@@ -207,6 +211,7 @@ class _Shard:
         self._number = number
         self._shards = shards
         self._done: list[str] = []
+        self._cases: dict[str, tuple[str, str]] = {}
         self._test: dict[str, Any] | None = None
         self._steps: deque[str] = deque(maxlen=_STEPS)
         self._ended = False
@@ -247,6 +252,7 @@ class _Shard:
             # What was there when an earlier case was over is whole; what is new may be of the next one already.
             self._files = self._shards.bring_home(self.guest, self._files)
         elif kind == "collected":
+            self._cases = {nodeid: (case, family) for nodeid, case, family in message["cases"]}
             self._shards.collected(message["total"])
         elif kind == "collect_report":
             self._shards.uncollected(message["nodeid"], message["text"])
@@ -276,6 +282,7 @@ class _Shard:
         died = f"the guest kernel died ({how})"
         if self._test is None:
             self._shards.fault("\n".join([f"{self._name}: {died}, in no case; its console:", *console]))
+            self._leave_out_the_rest(died)
             return
         self._lose(died, console)
         self._lives -= 1
@@ -283,17 +290,25 @@ class _Shard:
             self._boots, self._files = 0, set()
             self.guest = self._shards.start(self._number, self._done)
         else:
-            self._shards.fault(f"{self._name}: {_LIVES} guests have died; what is left of its part was not run")
+            left = self._leave_out_the_rest(f"not run: {_LIVES} guests have died before it")
+            self._shards.fault(f"{self._name}: {_LIVES} guests have died; the {left} cases that are left were not run")
 
     def give_up(self, why: str) -> None:
         """Stop the guest before its end."""
         assert self.guest is not None
         console = self.guest.console()
         self.stop()
-        name = self._test["nodeid"] if self._test else "no case"
+        name = _name_of(self._test) if self._test else "no case"
         self._shards.fault("\n".join([f"{self._name}: {why}; it was in {name}; last segments:", *self._steps]))
         if self._test is not None:
             self._lose(why, console)
+        self._leave_out_the_rest(f"not run: {why}")
+
+    def _leave_out_the_rest(self, why: str) -> int:
+        """Say of each case that nobody will play now that it was not run; returns how many these are."""
+        left = [case for nodeid, case in self._cases.items() if nodeid not in self._done]
+        self._shards.leave_out((case, family, why) for case, family in left)
+        return len(left)
 
     def _lose(self, why: str, console: Sequence[str]) -> None:
         assert self._test is not None
@@ -307,6 +322,13 @@ class _Shard:
         if self.guest is not None:
             self.guest.stop()
             self.guest = None
+
+
+def _name_of(test: Mapping[str, Any]) -> str:
+    record = test["record"]
+    if record is None:
+        return str(test["nodeid"])
+    return f"{record['id']} {record['family']}" + (f" [{record['variant']}]" if record["variant"] else "")
 
 
 def _compile() -> None:
