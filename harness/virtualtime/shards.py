@@ -15,7 +15,7 @@ import time
 import warnings
 import zlib
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -34,7 +34,8 @@ _LIVES: Final = 10
 _CAPTURES: Final = "reports/captures"
 _ALLURE: Final = "allure"
 _PASSED_ON: Final = ("PYTEST_", "TCPQUAL_", "PYTHONPATH", "COLUMNS")
-_NOTHING_RUN: Final = (0, 5)
+_FILES: Final = ("--results", "--junitxml", "--junit-xml", "--alluredir")
+"""Where the host writes to is none of a guest's business: pytest would look whether something is there."""
 
 
 class Listener(Protocol):
@@ -119,7 +120,7 @@ class Shards:
         return Guest(self._kernel, job, seed=seed, skipping=self._clock == "skipping")
 
     def _arguments(self) -> list[str]:
-        words = [str(word) for word in self._config.invocation_params.args]
+        words = list(_without(_FILES, [str(word) for word in self._config.invocation_params.args]))
         if self._allure is not None:
             words.append(f"--alluredir={OUT / _ALLURE}")
         return [*words, f"--target={self._config.getoption('target')}",
@@ -322,6 +323,16 @@ class _Shard:
         if self.guest is not None:
             self.guest.stop()
             self.guest = None
+
+
+def _without(options: Collection[str], words: Iterable[str]) -> Iterator[str]:
+    """A command line without these options, which all take a value."""
+    rest = iter(words)
+    for word in rest:
+        if word in options:
+            next(rest, None)
+        elif word.partition("=")[0] not in options:
+            yield word
 
 
 def _name_of(test: Mapping[str, Any]) -> str:
