@@ -200,9 +200,19 @@ def play(arguments: Sequence[str], plugins: Sequence[object] = ()) -> tuple[int,
         # Without its end (--confcutdir) pytest would look for cases from the root of the file system down, and read
         # every folder on the way.
         status = pytest.main([*loaded, "-c", os.devnull, f"--rootdir={suite().parent}",
-                              f"--confcutdir={suite().parent}", "--import-mode=importlib", "-o",
+                              f"--confcutdir={_top(arguments)}", "--import-mode=importlib", "-o",
                               "junit_family=xunit1", *arguments], plugins=[*plugins, watcher])
     return int(status), watcher.began
+
+
+def _top(arguments: Sequence[str]) -> Path:
+    """The folder from which pytest looks for what a command line names: the suite's, or the one above all of it."""
+    named = [Path(word.partition("::")[0]) for word in arguments if os.sep in word and not word.startswith("-")]
+    folders = [path if path.is_dir() else path.parent for path in named if path.exists()]
+    home = suite().parent
+    if all(folder.resolve().is_relative_to(home) for folder in folders):
+        return home
+    return Path(os.path.commonpath([folder.resolve() for folder in folders]))
 
 
 @contextlib.contextmanager

@@ -78,7 +78,9 @@ class Relay:
         self._send("finished", nodeid=nodeid, location=location)
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage, when: str, nodeid: str) -> None:
-        """Send a warning."""
+        """Send a warning, but for the one that process 1 has imported this package before pytest."""
+        if issubclass(warning_message.category, pytest.PytestAssertRewriteWarning):
+            return
         self._send("warning", text=str(warning_message.message), category=warning_message.category.__name__,
                    file=warning_message.filename, line=warning_message.lineno, when=when, nodeid=nodeid)
 
