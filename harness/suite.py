@@ -209,7 +209,7 @@ def _top(arguments: Sequence[str]) -> Path:
     """The folder from which pytest looks for what a command line names: the suite's, or the one above all of it."""
     named = [Path(word.partition("::")[0]) for word in arguments if os.sep in word and not word.startswith("-")]
     folders = [path if path.is_dir() else path.parent for path in named if path.exists()]
-    home = suite().parent
+    home = suite().parent.resolve()
     if all(folder.resolve().is_relative_to(home) for folder in folders):
         return home
     return Path(os.path.commonpath([folder.resolve() for folder in folders]))
