@@ -370,6 +370,7 @@ def test_downloaded_sources(tmp_path: Path, tools: Path) -> None:
 
 def test_sources_that_cannot_be_had(tools: Path) -> None:
     script(tools, "apt-cache", "echo '  Candidate: (none)'")
+    script(tools, "apt-get", "echo /lists/some_Packages")
     with pytest.raises(UsageError, match=r"^linux-source-6\.1 is not installed, and apt has no such package; "
                                          r"apt-get install linux-source-6\.1, or name a kernel tree with --source$"):
         debian("6.1", folder() / "trees", print)
@@ -378,6 +379,32 @@ def test_sources_that_cannot_be_had(tools: Path) -> None:
     with pytest.raises(UsageError, match=r"^linux-source-6\.1 cannot be downloaded: Failed to fetch it; apt-get inst"):
         debian("6.1", folder() / "trees", lambda _: None)
     assert not list((folder() / "trees").rglob(".download-*"))
+
+
+def test_apt_without_lists(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody has run `apt-get update`, its install would not help either."""
+    script(tools, "apt-cache", "exit 0")
+    script(tools, "apt-get", 'case "$*" in "indextargets "*"Identifier: Packages") ;; *) echo "$*" ;; esac')
+    with pytest.raises(UsageError, match=r"^linux-source-6\.1 is not installed, and apt has no lists of packages yet; "
+                                         r"apt-get update as root fetches them, or name a kernel tree with --source$"):
+        debian("6.1", folder() / "trees", print)
+    # Of an apt that fails nothing is known, nor where there is none.
+    monkeypatch.setenv("PATH", str(tools))
+    for change in (lambda: script(tools, "apt-get", "exit 100"), (tools / "apt-get").unlink):
+        change()
+        with pytest.raises(UsageError, match=r"apt has no such package; apt-get install linux-source-6\.1, or name"):
+            debian("6.1", folder() / "trees", print)
+
+
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="needs apt")
+def test_apts_own_word_for_no_lists(tmp_path: Path, tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lists/partial").mkdir(parents=True)
+    (tmp_path / "status").touch()
+    (tmp_path / "apt.conf").write_text(f'Dir::State {{ Lists "{tmp_path}/lists"; Status "{tmp_path}/status"; }};\n'
+                                       f'Dir::Cache "{tmp_path}/cache";\n')
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    with pytest.raises(UsageError, match=r"^linux-source-6\.1 is not installed, and apt has no lists of packages"):
+        debian("6.1", folder() / "trees", print)
 
 
 def test_a_damaged_archive(tmp_path: Path, tools: Path) -> None:
@@ -404,7 +431,7 @@ def test_build_and_build_again(tree: Path) -> None:
     assert kernel == done.kernel
     assert (kernel.release, kernel.hz, kernel.source) == ("6.12.3-rc1", 250, str(tree))
     assert subprocess.run([kernel.binary], check=False).returncode == 0
-    assert "CONFIG_HZ=250" in kernel.config.read_text()
+    assert "CONFIG_HZ=250" in (kernel.folder / "config").read_text()
     record = json.loads((kernel.folder / RECORD).read_text())
     assert "gcc" in record["compiler"]
     assert sorted(path.name for path in kernel.folder.iterdir()) == ["config", RECORD, "linux", "randomness.so"]

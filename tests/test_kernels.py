@@ -53,8 +53,7 @@ def test_a_kernel_and_its_files() -> None:
     kernel = find("6.12")
     assert (kernel.name, kernel.release, kernel.hz, kernel.source, kernel.key) == ("6.12", "6.12.117", 250, DEBIAN, "k")
     assert kernel.folder == place
-    assert [kernel.binary, kernel.randomness, kernel.config] == [place / "linux", place / "randomness.so",
-                                                                  place / "config"]
+    assert [kernel.binary, kernel.randomness] == [place / "linux", place / "randomness.so"]
     assert kernel.of_debian
 
 

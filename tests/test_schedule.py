@@ -13,16 +13,12 @@ import pytest
 
 from harness.targets.profile import Profile, Value, load_profile
 from harness.targets.schedule import (
-    data_gaps_s,
     doubled_s,
-    ends_s,
     first_gap_s,
     given_up_s,
     keepalive_schedule,
-    orphan_gaps_s,
     over_s,
     repetitions,
-    sends_s,
     syn_gaps_s,
     synack_gaps_s,
 )
@@ -34,14 +30,13 @@ XP = load_profile("windows-xp")
 
 def test_the_classic_stack_tries_at_0_3_and_9_s_and_ends_at_21() -> None:
     assert syn_gaps_s(XP) == synack_gaps_s(XP) == (3, 6, 12)
-    assert sends_s(syn_gaps_s(XP)) == (0, 3, 9)
-    assert ends_s(syn_gaps_s(XP)) == 21
+    assert sum(syn_gaps_s(XP)) == 21
 
 
 def test_linux_begins_with_linear_gaps() -> None:
     assert syn_gaps_s(LINUX) == (1, 1, 1, 1, 1, 2, 4, 8, 16, 32, 64)
-    assert sends_s(syn_gaps_s(LINUX))[-1] == 67
-    assert ends_s(syn_gaps_s(LINUX)) == 131
+    assert sum(syn_gaps_s(LINUX)[:-1]) == 67
+    assert sum(syn_gaps_s(LINUX)) == 131
 
 
 def test_an_older_linux_does_not() -> None:
@@ -52,51 +47,13 @@ def test_an_older_linux_does_not() -> None:
 
 def test_syn_acks_of_linux() -> None:
     assert synack_gaps_s(LINUX) == (1, 2, 4, 8, 16, 32)
-    assert ends_s(synack_gaps_s(LINUX)) == 63
+    assert sum(synack_gaps_s(LINUX)) == 63
 
 
 def test_short_values_end_soon() -> None:
     assert syn_gaps_s(SHORT) == synack_gaps_s(SHORT) == (1, 2)
-    assert data_gaps_s(SHORT) == orphan_gaps_s(SHORT) == pytest.approx((0.2, 0.4, 0.8, 1.6))
-    every = (syn_gaps_s(SHORT), synack_gaps_s(SHORT), data_gaps_s(SHORT, sack=True), orphan_gaps_s(SHORT, sack=True))
-    assert max(ends_s(gaps) for gaps in every) < 4
+    assert repetitions(SHORT, 0.2) == repetitions(SHORT, 0.2, orphan=True) == (3, 3)
     assert keepalive_schedule(SHORT).ends_s < 4
-
-
-def test_r2_of_linux_is_a_time() -> None:
-    gaps = data_gaps_s(LINUX)
-    assert gaps[:4] == pytest.approx((0.2, 0.4, 0.8, 1.6))
-    assert len(gaps) == 16
-    assert gaps[-6:] == (120,) * 6
-    assert ends_s(gaps) == pytest.approx(924.6)
-
-
-@pytest.mark.parametrize(("retries", "waits"), [(1, 3), (2, 4), (3, 5)])
-def test_r2_as_a_time_runs_from_the_first_repetition(retries: int, waits: int) -> None:
-    profile = replace(LINUX, limits={**LINUX.limits, "data_retries": Value(default=retries)})
-    assert len(data_gaps_s(profile)) == waits
-
-
-def test_r2_as_a_time_depends_on_the_time_out_that_was_reached() -> None:
-    """What counts is the time gone by: a larger time-out needs fewer repetitions for it."""
-    assert len(data_gaps_s(SHORT, 0.2)) == 4
-    assert data_gaps_s(SHORT, 0.4) == pytest.approx((0.4, 0.8, 1.6))
-    assert data_gaps_s(SHORT, 2.0) == pytest.approx((2, 4))
-
-
-def test_a_tail_loss_probe_comes_first_where_there_is_sack() -> None:
-    assert data_gaps_s(SHORT, 0.25, sack=True) == (0.25, *data_gaps_s(SHORT, 0.25))
-    assert data_gaps_s(load_profile("embedded"), sack=True) == data_gaps_s(load_profile("embedded"))
-
-
-def test_r2_as_a_count() -> None:
-    assert data_gaps_s(XP, 0.5) == (0.5, 1, 2, 4, 8, 16)
-    assert data_gaps_s(load_profile("embedded")) == (1, 2, 4, 8, 16, 32, 60, 60, 60)
-
-
-def test_orphans_are_given_up_earlier_if_the_profile_says_so() -> None:
-    assert len(orphan_gaps_s(LINUX)) == 9
-    assert orphan_gaps_s(XP, 0.5) == data_gaps_s(XP, 0.5)
 
 
 def _probes(profile: Profile) -> tuple[float, ...]:
@@ -133,11 +90,26 @@ def test_repetitions_where_they_are_counted() -> None:
 
 
 def test_repetitions_where_r2_is_a_time() -> None:
-    assert repetitions(SHORT, 0.204) == (3, 3) == (len(data_gaps_s(SHORT, 0.204)) - 1,) * 2
+    assert repetitions(SHORT, 0.204) == (3, 3)
     assert repetitions(SHORT, 0.215) == (2, 3)  # 1.4 s may be over at the third time-out, or not yet
     assert repetitions(SHORT, 0.3) == (2, 2)
+    assert repetitions(SHORT, 2.0) == (1, 1)
     assert repetitions(replace(SHORT, limits={**SHORT.limits, "orphan_retries": Value(default=1)}), 0.204,
                        orphan=True) == (2, 2)
+
+
+@pytest.mark.parametrize(("retries", "times"), [(1, 2), (2, 3), (3, 4)])
+def test_r2_as_a_time_runs_from_the_first_repetition(retries: int, times: int) -> None:
+    """So there is one repetition more than the number says, where timers are hardly late."""
+    profile = replace(LINUX, limits={**LINUX.limits, "data_retries": Value(default=retries)},
+                      timers={**LINUX.timers, "timer_rounding": Value(default=0.0)})
+    assert repetitions(profile, 0.21) == (times, times)
+
+
+def test_r2_of_linux() -> None:
+    assert given_up_s(LINUX, 120, elapsed_s=0)[0] == pytest.approx(924.6)
+    assert repetitions(LINUX, 0.24) == (15, 15)
+    assert repetitions(LINUX, 0.204, orphan=True) == (8, 9)
 
 
 def test_a_counting_target_gives_up_one_doubled_wait_after_the_last_repetition() -> None:

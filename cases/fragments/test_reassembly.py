@@ -10,6 +10,7 @@ from __future__ import annotations
 import pytest
 
 from harness.authoring import covers, established, forge, ip, needs, slow
+from harness.targets.schedule import over_s
 
 pytestmark = needs("ip_reassembly")
 
@@ -143,7 +144,7 @@ def test_unfinished_datagram_times_out(peer, listener, family, profile):
     connection = established(peer, listener)
     _, whole = forge.datagram(peer, DATA)
     forge.send_pieces(peer, [whole.piece(0, 512)])
-    peer.case.pause(profile.timer(f"reassembly_{family}_s") * (1 + profile.timer("timer_rounding")))
+    peer.case.pause(over_s(profile, profile.timer(f"reassembly_{family}_s")))
     kind, code = {"ipv4": (11, 1), "ipv6": (3, 1)}[family]
     peer.case.expect_icmp(kind, code)
     forge.send_pieces(peer, [whole.piece(512)])

@@ -47,11 +47,6 @@ class Kernel:
         return self.folder / "randomness.so"
 
     @property
-    def config(self) -> Path:
-        """The options that it was built with."""
-        return self.folder / "config"
-
-    @property
     def of_debian(self) -> bool:
         """True if it was built from Debian's sources, False if from a tree of the user's own."""
         return not self.source.startswith("/")

@@ -9,7 +9,6 @@ of `after(T)` allows for that.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
 
 from .profile import Profile
 
@@ -38,21 +37,6 @@ def syn_gaps_s(profile: Profile) -> tuple[float, ...]:
 def synack_gaps_s(profile: Profile) -> tuple[float, ...]:
     """The waits after each SYN,ACK whose acknowledgement is withheld; the last one drops the half-open connection."""
     return _doubling(profile, profile.timer("initial_rto_s"), profile.limit("synack_retries") + 1)
-
-
-def data_gaps_s(profile: Profile, rto_s: float | None = None, *, sack: bool = False) -> tuple[float, ...]:
-    """The waits after each sending of data that nobody acknowledges (R2 of RFC 9293, 3.8.3); the last one ends it.
-
-    `rto_s` is the time-out at the first sending, by default the least there is. With `sack` negotiated, a target that
-    has tail loss probes (RFC 8985) sends a lone segment again as a probe when the time-out would be due, and starts
-    counting only then: one wait more.
-    """
-    return _until_r2(profile, rto_s, profile.limit("data_retries"), sack)
-
-
-def orphan_gaps_s(profile: Profile, rto_s: float | None = None, *, sack: bool = False) -> tuple[float, ...]:
-    """The same for what is left to send, the FIN included, once the application has closed."""
-    return _until_r2(profile, rto_s, _retries(profile, orphan=True), sack)
 
 
 def keepalive_schedule(profile: Profile) -> Keepalive:
@@ -115,16 +99,6 @@ def over_s(profile: Profile, *dues_s: float) -> float:
     return sum(_late_s(profile, due_s) + profile.timer("tick_s") for due_s in dues_s)
 
 
-def sends_s(gaps_s: tuple[float, ...]) -> tuple[float, ...]:
-    """The instants of the sendings, the first one being 0."""
-    return tuple(accumulate(gaps_s[:-1], initial=0.0))
-
-
-def ends_s(gaps_s: tuple[float, ...]) -> float:
-    """The instant at which the target gives up."""
-    return sum(gaps_s)
-
-
 def _doubling(profile: Profile, first_s: float, count: int) -> tuple[float, ...]:
     return tuple(min(first_s * 2.0 ** index, _greatest_s(profile)) for index in range(count))
 
@@ -142,16 +116,6 @@ def _least_s(profile: Profile, gap_s: float) -> float:
     timing = profile.timing()
     least_s = gap_s - timing.lateness_s(gap_s) if timing.wheel else gap_s / (1 + timing.rounding)
     return max(least_s - profile.timer("tick_s"), profile.timer("tick_s"))
-
-
-def _until_r2(profile: Profile, rto_s: float | None, retries: int, sack: bool) -> tuple[float, ...]:
-    """Doubling waits until the profile's policy says that it is enough."""
-    first_s = profile.timer("rto_min_s") if rto_s is None else rto_s
-    probe_s = (first_s,) if sack and profile.feature("tail_loss_probe") else ()
-    if profile.policy("data_give_up") == "count":
-        return probe_s + _doubling(profile, first_s, retries + 1)
-    real_s = first_s + profile.timer("tick_s") if rto_s is None else rto_s
-    return probe_s + _doubling(profile, first_s, _waits_until_r2(profile, real_s, retries))
 
 
 def _retries(profile: Profile, orphan: bool) -> int:

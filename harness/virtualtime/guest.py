@@ -73,6 +73,7 @@ class Guest:
         self.kernel = kernel
         _clear()
         self.folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        self._read = 0
         self._unread = b""
         try:
             self._write_job(job)
@@ -123,8 +124,6 @@ class Guest:
             *lines, self._unread = (self._unread + octets).split(b"\n")
             for line in lines:
                 yield json.loads(line)
-
-    _read = 0
 
     def ended(self) -> int | None:
         """Its exit status if it has ended, negative for a signal."""

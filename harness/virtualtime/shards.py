@@ -88,20 +88,20 @@ class Shards:
             self._shards = [_Shard(number, self) for number in range(self._count)]
             while running := [shard for shard in self._shards if shard.guest is not None]:
                 if time.monotonic() >= until:
-                    self._stop_all(session, running)
+                    self._stop_all(running)
                     break
                 select.select([shard.guest.descriptor for shard in running if shard.guest], [], [], _TICK_S)
                 for shard in running:
-                    shard.listen(session)
+                    shard.listen()
                 _heed(session)
         finally:
             for shard in self._shards:
                 shard.stop()
         return True
 
-    def _stop_all(self, session: pytest.Session, running: Sequence[_Shard]) -> None:
+    def _stop_all(self, running: Sequence[_Shard]) -> None:
         for shard in running:
-            shard.listen(session)
+            shard.listen()
             if shard.guest is not None:
                 shard.give_up(f"the wall limit of {self._wall_limit_s:g} s is over (--wall-limit)")
 
@@ -141,7 +141,7 @@ class Shards:
             shutil.move(source / name, self._allure / name)
         return {entry.name for entry in source.iterdir() if entry.suffix != ".tmp"}
 
-    def take(self, guest: Guest, data: dict[str, Any], session: pytest.Session) -> None:
+    def take(self, guest: Guest, data: dict[str, Any]) -> None:
         """A report of a guest, as if the test had run here."""
         record = data.get("tcpqual")
         if record is not None and record["capture"]:
@@ -222,12 +222,12 @@ class _Shard:
         self._files: set[str] = set()
         self.guest: Guest | None = shards.start(number, ())
 
-    def listen(self, session: pytest.Session) -> None:
+    def listen(self) -> None:
         """Deal with what the guest has said, and with its end."""
         assert self.guest is not None
         status = self.guest.ended()
         for message in self.guest.messages():
-            self._take(message, session)
+            self._take(message)
             if self._boots > 1:
                 # Some releases start anew, in the same process, where others would switch themselves off.
                 self._end("it started anew")
@@ -235,7 +235,7 @@ class _Shard:
         if status is not None:
             self._end(f"signal {-status}" if status < 0 else f"exit status {status}")
 
-    def _take(self, message: dict[str, Any], session: pytest.Session) -> None:
+    def _take(self, message: dict[str, Any]) -> None:
         assert self.guest is not None
         kind = message["kind"]
         if kind == "hello":
@@ -246,7 +246,7 @@ class _Shard:
         elif kind == "steps":
             self._steps.extend(message["steps"])
         elif kind == "report":
-            self._shards.take(self.guest, message["data"], session)
+            self._shards.take(self.guest, message["data"])
         elif kind == "finished":
             self._done.append(message["nodeid"])
             self._test = None

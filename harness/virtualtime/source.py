@@ -95,6 +95,9 @@ def _downloaded(package: str, folder: Path, tell: Tell) -> tuple[Path, str]:
     if version in kept:
         return kept[version], version
     mend = f"apt-get install {package}, or name a kernel tree with --source"
+    if not candidate and _apt_is_empty():
+        raise UsageError(f"{package} is not installed, and apt has no lists of packages yet; apt-get update as root "
+                         "fetches them, or name a kernel tree with --source")
     if not candidate:
         raise UsageError(f"{package} is not installed, and apt has no such package; {mend}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,6 +116,13 @@ def _candidate(package: str) -> str:
     asked = _run(["apt-cache", "policy", package])
     found = re.search(r"^\s*Candidate: (\S+)", asked.stdout, re.MULTILINE) if asked else None
     return found[1] if found and found[1] != "(none)" else ""
+
+
+def _apt_is_empty() -> bool:
+    """True if apt is there, and no list of what packages there are has been fetched."""
+    # Of the lists that its sources name, apt tells only those that it has.
+    asked = _run(["apt-get", "indextargets", "--format", "$(FILENAME)", "Identifier: Packages"])
+    return asked is not None and asked.returncode == 0 and not asked.stdout.strip()
 
 
 def _download(what: str, place: Path, tell: Tell) -> str:
