@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -14,8 +15,10 @@ import pluggy
 import pytest
 
 from .lower.case import Case
-from .targets.base import Target
-from .targets.judgement import Judgement
+from .lower.verdict import Mismatch, Step
+from .requirements.catalogue import load
+from .targets.base import Target, addresses
+from .targets.judgement import Judgement, NotApplicable, explained
 from .wire.capture import write_capture
 from .wire.clock import SECOND
 from .wire.errors import HarnessError
@@ -87,6 +90,35 @@ def command(item: pytest.Item) -> str:
     if item.get_closest_marker("slow"):
         parts.append("--slow")
     return " ".join(parts)
+
+
+def case_of(item: pytest.Item, target: Target, observer: Callable[[Step], None] | None = None) -> Case:
+    """The case that an item is, against this target; it begins at once."""
+    catalogue = load()
+    requirements = {name: catalogue.get(name) for marker in item.iter_markers("covers") for name in marker.args}
+    seed = item.config.getoption("seed")
+    name = f"{case_id(item)}/{variant(item)}"
+    target.come_to_rest(f"{seed}/{name}")
+    return Case(name=name, injector=target.injector, upper=target.upper, profile=target.profile, timing=target.timing,
+                addresses=addresses(family_of(item)), ports=target.ports, requirements=requirements, seed=seed,
+                observer=observer)
+
+
+def what_ended(item: pytest.Item, case: Case, target: Target, raised: BaseException | None) -> BaseException | None:
+    """What a case has ended with, when its function has raised this or nothing; None for its own end.
+
+    What nobody expected is looked at then, and also behind a mismatch that the ledger knows.
+    """
+    try:
+        if raised is None:
+            case.finish()
+        elif isinstance(raised, Mismatch) and explained(
+                raised.finding, target.profile.ledger, ledger_name(item), family_of(item),
+                target.version).deviation is not None:
+            case.look_at_the_rest()
+    except Exception as error:
+        return error
+    return NotApplicable(str(raised)) if isinstance(raised, pytest.skip.Exception) else raised
 
 
 class Run:

@@ -42,6 +42,12 @@ def finding(**changes: Any) -> dict[str, Any]:
             **changes}
 
 
+def pinned(**changes: Any) -> dict[str, Any]:
+    """A segment that is not as the profile pins it."""
+    return finding(requirement="fingerprint", level="FINGERPRINT", source="fingerprint", expected="ttl 64",
+                   got="ttl 63", fields=["ttl"], state="", detail="pinned: ttl", **changes)
+
+
 def check(got_ms: float | None, what: str = "second SYN") -> dict[str, Any]:
     return {"what": what, "due_ns": 3000 * MS, "earliest_ns": 2999 * MS, "latest_ns": 3375 * MS,
             "got_ns": None if got_ms is None else round(got_ms * MS)}

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.lower import stream
 from harness.lower.case import Case, Ports
+from harness.lower.fingerprint import NOTHING, Pins
 from harness.lower.injector import Injector
 from harness.lower.peer import Peer
 from harness.lower.timing import Timing
@@ -38,6 +39,9 @@ class Values:
 
     def limit(self, name: str) -> int:
         raise KeyError(name)
+
+    def pins(self, *, ipv6: bool) -> Pins:
+        return NOTHING
 
 
 def back(packet: ip.Packet, segment: Segment) -> Flow:

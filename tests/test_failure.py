@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_samples import MS, OPTIONS, RULES, check, deviating, every_verdict, failed, finding, record, step
+from report_samples import MS, OPTIONS, RULES, check, deviating, every_verdict, failed, finding, pinned, record, step
 
 from harness.report.compare import compare, tokens, unseen
 from harness.report.failure import headline, kept, page, timing_lines
@@ -237,3 +237,12 @@ def test_rules_come_from_the_catalogue_or_from_the_id() -> None:
     assert (unknown.url, unknown.place, unknown.rule) == ("https://www.rfc-editor.org/rfc/rfc4242", "RFC 4242", "")
     assert cite("strange", {}).url == "" == cite("strange", {}).place
     assert ids(failed(requirements=["RFC9293-MUST-2", "RFC9293-MUST-14"])) == ["RFC9293-MUST-14", "RFC9293-MUST-2"]
+
+
+def test_what_is_not_as_the_profile_pins_it_stands_last_and_names_no_rule() -> None:
+    text = page(failed(findings=[pinned(step=1), finding()]), RULES)
+    assert text.index("RFC9293-MUST-14") < text.index("Fingerprint: not as the profile pins it; no rule is broken")
+    assert "expected  ttl 64" in text
+    assert "got       ttl 63" in text
+    assert "pinned: ttl" in text
+    assert headline(failed(reason="", findings=[pinned(), finding()])).split(": ")[1] == "RFC9293-MUST-14"

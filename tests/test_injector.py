@@ -159,14 +159,21 @@ def test_what_no_case_speaks_is_unexpected(target, protocol, size, fragment, sai
 def test_what_is_no_ip_or_no_icmp_or_of_neighbour_discovery_is_nobodys(target):
     made = target.case(family="ipv6")
     put(target, bytes(12) + b"\x88\xcc" + bytes(40))
-    put(target, bytes(12) + b"\x08\x00" + bytes(40))
     put(target, b"\x00")
     target.arrive(udp(target, 1, b"\0"))
     report = encode_icmp(source=packed("fe80::1"), destination=packed("ff02::16"), type=143, code=0, body=bytes(4))
     target.arrive(report)
     made.finish()
     made.close()
-    assert [comment for _, comment in made.trace] == [""] * 5
+    assert [comment for _, comment in made.trace] == [""] * 4
+
+
+@pytest.mark.parametrize("ethertype", [b"\x08\x00", b"\x86\xdd"])
+def test_what_claims_to_be_ip_and_is_not_is_unexpected(target, ethertype):
+    made = target.case()
+    put(target, bytes(12) + ethertype + bytes(40))
+    with pytest.raises(Mismatch, match="malformed IP packet in 54 octets"):
+        made.finish()
 
 
 def error(quoted: bytes, kind: int = 3, code: int = 3) -> bytes:

@@ -157,3 +157,42 @@ def test_everything_else_is_an_error(error, reason):
 def test_not_applicable():
     judgement = judged(error=NotApplicable("no half close"), ledger=(deviation(),))
     assert (judgement.verdict, judgement.reason) == (Verdict.NOT_APPLICABLE, "no half close")
+
+
+# -- what is not as the profile pins it --------------------------------------------------------------------------------
+
+PINNED = finding(requirement="fingerprint", level="FINGERPRINT", source="fingerprint", expected="ttl 64", got="ttl 63")
+
+
+def test_a_fingerprint_alone_is_a_pass_without_a_reason():
+    assert judged(PINNED) == Judgement(verdict=Verdict.PASS, reason="", findings=(PINNED,))
+
+
+@pytest.mark.parametrize("others", [
+    {"findings": (finding(),), "error": Mismatch(finding())},
+    {"findings": (finding(level="SHOULD"),), "error": Mismatch(finding(level="SHOULD"))},
+    {"findings": (finding(level="MAY"),), "error": Mismatch(finding(level="MAY"))},
+    {"findings": (finding(level="MAY"),)},
+    {"findings": (finding(),), "error": Mismatch(finding()), "ledger": (deviation(),)},
+    {"findings": (), "ledger": (deviation(case=CASE),)},
+    {"findings": (), "error": Inconclusive("no path")},
+    {"findings": (), "error": LinkError("gone")},
+    {"findings": (), "error": NotApplicable("it has none")},
+    {"findings": (), "proof": ()},
+    {"findings": (), "proof": ("api",)},
+])
+def test_a_fingerprint_alters_no_verdict_and_no_reason(others):
+    findings = others.pop("findings")
+    without = judged(*findings, **others)
+    for place in range(len(findings) + 1):
+        beside = judged(*findings[:place], PINNED, *findings[place:], **others)
+        assert (beside.verdict, beside.reason) == (without.verdict, without.reason)
+        assert tuple(found for found in beside.findings if found.source != "fingerprint") == without.findings
+        assert beside.findings[place] == PINNED
+
+
+def test_no_ledger_entry_applies_to_a_fingerprint():
+    known = deviation(requirement="fingerprint", case=CASE, got=re.compile("ttl 63"))
+    judgement = judged(PINNED, ledger=(known,))
+    assert judgement.findings == (PINNED,)
+    assert judgement.verdict is Verdict.UNEXPECTED_PASS

@@ -4,7 +4,8 @@ from __future__ import annotations
 import pytest
 
 from harness.lower.oracle import Oracle
-from harness.wire.segment import ACK, AE, FIN, PSH, RST, SYN, URG, Checksum, Flow, Kind, Option, Segment
+from harness.wire.ip import internet_checksum
+from harness.wire.segment import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG, Checksum, Flow, Kind, Option, Segment
 
 FLOW = Flow(local=bytes(4), local_port=1, target=bytes(4), target_port=2)
 FLOW6 = Flow(local=bytes(16), local_port=1, target=bytes(16), target_port=2)
@@ -50,6 +51,28 @@ def test_a_sound_exchange_breaks_nothing():
     assert broken(oracle, data(1, 100)) == []
     assert broken(oracle, data(101, 0, flags=FIN | ACK)) == []
     assert broken(oracle, Segment(flags=RST, seq=at(THEIRS, 102))) == []
+
+
+def test_ect_needs_an_agreement():
+    assert broken(opened(), data(1, 10, traffic_class=2)) == ["RFC3168-NEG-4"]
+    oracle = Oracle(FLOW, 1500)
+    oracle.sent(Segment(flags=SYN | ECE | CWR, seq=OURS, window=65535, options=(mss(1460),)))
+    oracle.judge(Segment(flags=SYN | ACK | ECE, seq=THEIRS, ack=at(OURS, 1), window=1000, options=()))
+    assert broken(oracle, data(1, 10, traffic_class=2)) == []
+
+
+def test_the_echo_is_zero_where_nothing_is_acknowledged():
+    oracle = Oracle(FLOW, 1500)
+    syn = Segment(flags=SYN, seq=THEIRS, ack=0, window=1000, options=(mss(1460), stamps(5, 7)))
+    assert broken(oracle, syn) == ["RFC7323-TS-5"]
+
+
+def test_a_wrong_ip_header_checksum_is_seen():
+    header = bytes.fromhex("45000028000040004006") + b"\x00\x00" + bytes((192, 0, 2, 1, 192, 0, 2, 2))
+    right = header[:10] + internet_checksum(header).to_bytes(2, "big") + header[12:]
+    assert broken(opened(), data(1, 0, flags=ACK, raw=right + bytes(20))) == []
+    wrong = right[:11] + bytes((right[11] ^ 1,)) + right[12:]
+    assert broken(opened(), data(1, 0, flags=ACK, raw=wrong + bytes(20))) == ["RFC1122-IP-CKSUM"]
 
 
 @pytest.mark.parametrize(("fields", "requirement"), [

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_samples import RULES, check, deviating, document, every_verdict, failed, finding, record, step
+from report_samples import RULES, check, deviating, document, every_verdict, failed, finding, pinned, record, step
 
 from harness.report.page import write_page
 from harness.wire.errors import UsageError
@@ -146,3 +146,17 @@ def test_the_page_is_made_of_a_file_too(tmp_path: Path) -> None:
 def test_the_template_names_no_other_host() -> None:
     template = Path(__file__).parent.parent / "harness" / "report" / "templates" / "report.html.j2"
     assert re.findall(r"https?://", template.read_text(encoding="utf-8")) == []
+
+
+def test_what_is_not_as_the_profile_pins_it_is_shown_and_found(tmp_path: Path) -> None:
+    page = read(write_page(document(record(findings=[pinned()]), failed()), tmp_path / "report.html", rules=RULES))
+    assert "Fingerprint: 1 segment in 1 case is not as the profile pins. Show them" in page.text
+    assert "Fingerprint not as the profile pins it; no rule is broken" in page.text
+    assert "expected ttl 64" in page.text
+    assert "got ttl 63" in page.text
+    assert "pinned: ttl" in page.text
+    assert "FINGERPRINT" not in page.text
+    assert [text.endswith(" fingerprint") for text in sorted(page.all("data-text"))].count(True) == 1
+    assert "fingerprint" in page.all("data-find")
+    page = read(write_page(document(failed()), tmp_path / "report.html", rules=RULES))
+    assert "ingerprint" not in page.text

@@ -229,11 +229,28 @@ def test_a_payload_must_be_the_stream_that_is_due(target, case, peer):
     case.streams[peer.flow] = bytearray(b"abcdef")
     target.say(peer, '. 1:4(3) ack 1 "abc"')
     peer.expect(". 1:4(3) ack 1")
-    target.say(peer, '. 4:7(3) ack 1 "deF"')
+    target.say(peer, 'P. 4:7(3) ack 1 "deF"')
     with pytest.raises(Mismatch):
         peer.expect(". 4:7(3) ack 1")
     assert case.story.findings[-1].fields == ("payload",)
     assert case.story.findings[-1].detail == "payload b'deF', due b'def'"
+
+
+def test_the_last_of_what_was_sent_has_to_be_pushed(target, case, peer):
+    opened(target, peer)
+    case.streams[peer.flow] = bytearray(b"abcdef")
+    target.say(peer, '. 4:7(3) ack 1 "def"')
+    with pytest.raises(Mismatch):
+        peer.expect(". 4:7(3) ack 1")
+    assert case.story.findings[-1].fields == ("flags",)
+
+
+@pytest.mark.parametrize("flags", ["P.", "."])
+def test_what_is_followed_by_more_may_be_pushed_or_not(target, case, peer, flags):
+    opened(target, peer)
+    case.streams[peer.flow] = bytearray(b"abcdef")
+    target.say(peer, f'{flags} 1:4(3) ack 1 "abc"')
+    peer.expect(". 1:4(3) ack 1")
 
 
 def test_octets_beyond_what_the_application_sent_are_not_due(target, case, peer):

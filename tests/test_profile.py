@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.lower.fingerprint import NOTHING, Pins
 from harness.targets.document import read_profile
 from harness.targets.profile import Profile, load_profile, profile_names
 from harness.targets.vocabulary import FEATURES, LIMITS, POLICIES, TABLES, TERMS, TIMERS, by_setting, names
@@ -325,7 +326,8 @@ evidence = "probe"
     ("[sysctl.always]\ntcp_sack = 0", "sysctl.always.tcp_sack: unknown key; allowed: names such as net.ipv4.tcp_sack"),
     ("[sysctl.always]\nnet.ipv4.x = true",
      "sysctl.always.net.ipv4.x: True is not allowed; allowed: a whole number or a text"),
-    ("[variant.x]\nname = 'y'", "variant.x.name: unknown key; allowed: features, timers, limits, policies, sysctl"),
+    ("[variant.x]\nname = 'y'", "variant.x.name: unknown key; allowed: features, timers, limits, policies, sysctl, "
+     "fingerprint"),
     ("deviation = [7]", "deviation[1]: 7 is not allowed; a table is due"),
     (DEVIATION.replace("MUST-13", "MUST-1333"), "deviation[1].requirement: 'RFC9293-MUST-1333': no such requirement; "
      "did you mean RFC9293-MUST-33 or RFC9293-MUST-13 or RFC9293-MUST-3?"),
@@ -356,3 +358,60 @@ def test_importing_profiles_does_not_import_cattrs() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                          cwd=Path(__file__).parent.parent)
     assert ran.stdout.strip() == "[]"
+
+
+# -- the fingerprint ---------------------------------------------------------------------------------------------------
+
+def test_a_profile_without_a_fingerprint_pins_nothing() -> None:
+    assert device().pins(ipv6=False) is NOTHING
+    assert load_profile("decoy").pins(ipv6=True) is NOTHING
+
+
+def test_pins_are_for_both_families_or_for_each() -> None:
+    pinned = device('[fingerprint]\nttl = 255\nmss = { ipv4 = 1460, ipv6 = 1440 }\nsyn_window = { ipv6 = 5 }\n'
+                    'window_scale = { value = 3, ipv6 = 4 }\ndont_fragment = false\nidentification = "counted"\n'
+                    'layouts = ["", "nop, nop,TS", "mss,sackOK,eol,eol"]\n')
+    common = {"ttl": 255, "dont_fragment": False, "identification": "counted",
+              "layouts": ((), (1, 1, 8), (2, 4, 0, 0))}
+    assert pinned.pins(ipv6=False) == Pins(mss=1460, window_scale=3, **common)
+    assert pinned.pins(ipv6=True) == Pins(mss=1440, window_scale=4, syn_window=5, **common)
+
+
+def test_a_pin_may_be_known_of_some_versions_alone() -> None:
+    pinned = device('[fingerprint]\nttl = 64\ntimestamp_hz = { value = 1000, versions = ">=4.13" }\n')
+    assert pinned.with_version("4.12").pins(ipv6=False) == Pins(ttl=64)
+    assert pinned.with_version("4.13").pins(ipv6=True) == Pins(ttl=64, timestamp_hz=1000)
+
+
+def test_a_variant_pins_otherwise() -> None:
+    text = '[fingerprint]\nttl = 64\nmss = 1460\n[variant.far.fingerprint]\nttl = 60\n'
+    assert device(text, "far").pins(ipv6=False) == Pins(ttl=60, mss=1460)
+    assert load_profile("linux:no-options").pins(ipv6=False).syn_layouts == ((2,),)
+
+
+@pytest.mark.parametrize(("text", "fault"), [
+    ("tll = 64", "fingerprint.tll: unknown key; did you mean ttl?"),
+    ("tick_s = 1", "fingerprint.tick_s: unknown key; it belongs in [timers]"),
+    ('ttl = "64"', "fingerprint.ttl: '64' is not allowed; allowed: a whole number, 0 or more"),
+    ("ttl = { ipv4 = -1 }", "fingerprint.ttl.ipv4: -1 is not allowed; allowed: a whole number, 0 or more"),
+    ("ttl = { ipv5 = 1, ipv4 = 1 }", "fingerprint.ttl.ipv5: unknown key; did you mean ipv6 or ipv4?"),
+    ('ttl = { versions = ">=4" }', "fingerprint.ttl: nothing is pinned; allowed: value, ipv4, ipv6"),
+    ("dont_fragment = 1", "fingerprint.dont_fragment: 1 is not allowed; allowed: true or false"),
+    ('identification = "random"', "fingerprint.identification: 'random' is not allowed; allowed: counted"),
+    ("timestamp_hz = 0", "fingerprint.timestamp_hz: 0 is not allowed; allowed: what divides a second into whole "
+     "nanoseconds"),
+    ("timestamp_hz = 3", "fingerprint.timestamp_hz: 3 is not allowed; allowed: what divides a second into whole "
+     "nanoseconds"),
+    ("layouts = []", "fingerprint.layouts: [] is not allowed; allowed: a list of layouts such as \"nop,nop,TS\""),
+    ('layouts = "mss"', "fingerprint.layouts: 'mss' is not allowed; allowed: a list of layouts such as "
+     "\"nop,nop,TS\""),
+    ('layouts = ["nop,ts"]', "fingerprint.layouts: 'nop,ts': no option 'ts'; allowed: eol, nop, mss, wscale, sackOK, "
+     "sack, TS, fastopen"),
+])
+def test_what_is_wrong_with_a_fingerprint(text: str, fault: str) -> None:
+    assert fault_of(f"[fingerprint]\n{text}\n") == fault
+
+
+def test_a_fingerprint_that_is_no_table() -> None:
+    assert faults_of("", HEAD + "fingerprint = 5\n") == [
+        "device.toml: fingerprint: 5 is not allowed; a table is due"]

@@ -7,11 +7,11 @@ import io
 import threading
 
 import pytest
-from report_samples import deviating, document, every_verdict, failed, record
+from report_samples import deviating, document, every_verdict, failed, pinned, record
 
 from harness.report.behaviours import BEHAVIOURS, matrix, uncovered
 from harness.report.progress import Progress
-from harness.report.summary import known, print_summary, target_text, verdict_line
+from harness.report.summary import fingerprint_line, known, print_summary, target_text, verdict_line
 from harness.report.terminal import interactive
 
 
@@ -191,3 +191,19 @@ def test_a_deviation_without_a_finding_still_has_its_reason() -> None:
 ])
 def test_targets_are_named(target: dict[str, object], says: str) -> None:
     assert target_text(target) == says
+
+
+def test_what_is_not_as_the_profile_pins_it_is_counted_in_a_line() -> None:
+    assert fingerprint_line([record(), failed()]) == ""
+    one = record(findings=[pinned()])
+    assert fingerprint_line([one, record()]) == \
+        "fingerprint: 1 segment in 1 case is not as the profile pins; see the report"
+    two = failed(family="ipv6", findings=[pinned(), pinned(step=3), pinned(step=3)])
+    assert fingerprint_line([one, two]) == \
+        "fingerprint: 3 segments in 2 cases are not as the profile pins; see the report"
+    stream = io.StringIO()
+    print_summary(document(one), stream)
+    assert "fingerprint: 1 segment in 1 case is not as the profile pins; see the report" in stream.getvalue()
+    assert "CONFORMANT (exit status 0)" in stream.getvalue()
+    print_summary(document(record()), stream := io.StringIO())
+    assert "fingerprint" not in stream.getvalue()

@@ -256,3 +256,13 @@ def test_an_outcome_reads_as_people_say_it(outcome, text):
 def test_error_names():
     assert error_name(errno.ECONNREFUSED) == "ECONNREFUSED"
     assert error_name(99999) == "E99999"
+
+
+def test_instants_are_whole_seconds_when_the_kernels_clock_is():
+    """Units of the kernel's, such as the milliseconds of its time stamps, then begin with ours."""
+    clock = RealClock()
+    before = time.monotonic_ns()
+    now = clock.now()
+    ahead = (before - now) % SECOND
+    assert ahead == 0 or SECOND - ahead <= time.monotonic_ns() - before
+    assert abs(clock.epoch_ns + now - time.time_ns()) < SECOND

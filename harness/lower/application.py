@@ -96,6 +96,7 @@ class Connection:
         self._case = case
         self.handle = handle
         self._sent = case.streams.setdefault(peer.flow, bytearray())
+        self._port = peer.flow.target_port
         self._received = 0
         case.handles.append(handle)
 
@@ -211,6 +212,7 @@ class Connection:
     def set_option(self, name: str, value: int) -> None:
         """Set a socket option by name. Raises Mismatch if the target refuses it."""
         step = self._case.step("api", f"setsockopt({name}, {value})")
+        self._case.changed[self._port].add(name)
         self._called(step.text, self._case.upper.set_option(self.handle, name, value), None, step)
 
     def information(self) -> Mapping[str, Any]:
@@ -271,6 +273,7 @@ class Application:
         port = self._case.port() if port is None else port
         handle = self._case.upper.listen(self._case.addresses.target, port, backlog=backlog, options=options or {})
         self._case.step("api", f"listen({backlog}) on port {port}")
+        self._case.changed[port].update(options or ())
         return Listener(self._case, handle, port)
 
     def connect(self, peer: Peer, *, options: Mapping[str, int] | None = None) -> tuple[Connection, Pending]:
@@ -278,4 +281,5 @@ class Application:
         flow: Flow = peer.flow
         handle, call = self._case.upper.connect(flow, options=options or {})
         self._case.step("api", f"connect() to port {flow.local_port}")
+        self._case.changed[flow.target_port].update(options or ())
         return Connection(self._case, handle, peer), Pending(self._case, call)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -20,10 +21,11 @@ from ..wire import ip
 from ..wire.clock import SECOND, Outcome
 from ..wire.errors import ScriptError
 from ..wire.frame import Frame
-from ..wire.icmp import IcmpMessage
+from ..wire.icmp import IcmpMessage, decode_icmp
 from ..wire.ip import Packet
 from ..wire.notation import render
-from ..wire.segment import Flow, Segment
+from ..wire.segment import RST, Flow, Segment
+from .fingerprint import LEVEL, SOURCE, Fingerprint, Pins, Unlike
 from .injector import Injector, Transmission
 from .peer import Peer
 from .timing import After, Stamped, Timing
@@ -44,6 +46,9 @@ class Values(Protocol):
 
     def limit(self, name: str) -> int:
         """A count, by its own or its well-known name."""
+
+    def pins(self, *, ipv6: bool) -> Pins:
+        """What the target is known by in one IP family."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +98,9 @@ class Case:
         self.addresses = addresses
         self.requirements = requirements
         self.response_ns = round(profile.timer("response_s") * SECOND)
+        self.pins = profile.pins(ipv6=len(addresses.target) == 16)
+        self.changed: defaultdict[int, set[str]] = defaultdict(set)
+        """By port of the target: the socket options that its application has set there; see `fingerprint.FREED`."""
         self.story = Story()
         self.streams: dict[Flow, bytearray] = {}
         self.trace: list[tuple[Frame, str]] = []
@@ -103,9 +111,10 @@ class Case:
         self._own_ports: set[int] = set()
         self._peers: dict[Flow, Peer] = {}
         self._icmp: list[tuple[IcmpMessage, Step]] = []
-        self._others: list[tuple[Packet, Step]] = []
+        self._others: list[Step] = []
         self._calls: list[Any] = []
         self._in_preamble = False
+        self._stimulus_ns = 0
         self.began_ns = self.clock.now()
         self.clock.forget_lateness()
         injector.begin(self)
@@ -137,6 +146,11 @@ class Case:
         self._peers[flow] = Peer(self, flow, iss=self.initial_number() if iss is None else iss)
         return self._peers[flow]
 
+    @property
+    def flows(self) -> tuple[Flow, ...]:
+        """The connections of our ends."""
+        return tuple(self._peers)
+
     def forget(self, peer: Peer) -> None:
         """Make room for another peer on the same four-tuple; nothing may be left unread on this one."""
         peer.finish()
@@ -149,12 +163,31 @@ class Case:
         peer = self._peers.get(flow)
         if peer is not None:
             return peer.deliver(segment)
-        if flow.target_port not in self._own_ports and flow.local_port not in self._own_ports:
+        if not self._owns(flow):
             return ""
         text = render(segment)
         step = self.step("target", f"{text}  (ports {flow.target_port} > {flow.local_port})")
-        self._others.append((_packet_of(flow, segment), step))
+        self._others.append(step)
         return text
+
+    def _owns(self, flow: Flow) -> bool:
+        return flow in self._peers or flow.target_port in self._own_ports or flow.local_port in self._own_ports
+
+    def concerns(self, packet: Packet) -> bool:
+        """True if a packet is about this case, and no stray of an earlier one, nor the target's own affair."""
+        if packet.fragment or packet.protocol not in (ip.TCP, ip.ICMP, ip.ICMPV6):
+            return True
+        if packet.protocol == ip.TCP:
+            if len(packet.payload) < 4:
+                return True
+            target_port, local_port = struct.unpack_from(">HH", packet.payload)
+            return self._owns(Flow(local=packet.destination, local_port=local_port, target=packet.source,
+                                   target_port=target_port))
+        message = decode_icmp(packet)
+        if message is None or message.neighbour_discovery:
+            return False
+        ports = _ports_quoted(message)
+        return not ports or not self._own_ports.isdisjoint(ports)
 
     def take_icmp(self, message: IcmpMessage, packet: Packet) -> str:
         """An ICMP message of the target; an error about what an earlier case sent (a late time-out) is a stray."""
@@ -169,7 +202,13 @@ class Case:
         """A fragment, or a protocol that no case speaks."""
         step = self.step("target", f"IP protocol {packet.protocol}{', a fragment' if packet.fragment else ''}, "
                                    f"{len(packet.payload)} octets")
-        self._others.append((packet, step))
+        self._others.append(step)
+        return step.text
+
+    def take_malformed(self, frame: Frame) -> str:
+        """An IP header that its frame does not bear out: nobody can say whom it is for, so it is everybody's."""
+        step = self.step("target", f"malformed IP packet in {len(frame.data)} octets")
+        self._others.append(step)
         return step.text
 
     # -- waiting -----------------------------------------------------------------------------------------------------
@@ -215,6 +254,8 @@ class Case:
         """Write one line of the story, stamped now."""
         step = Step(at_ns=self.clock.now(), side=side, text=text, mark=mark)
         self.story.steps.append(step)
+        if side in ("injector", "api"):
+            self._stimulus_ns = step.at_ns
         if self._observer is not None:
             self._observer(step)
         return step
@@ -282,6 +323,31 @@ class Case:
             return
         self.story.findings.append(Finding(requirement=requirement, level=level, source="oracle", expected=expected,
                                            got=got, fields=tuple(fields), step=step))
+
+    def fingerprint(self, flow: Flow) -> Fingerprint:
+        """What the profile pins, held against one connection."""
+        return Fingerprint(self.pins, ipv6=flow.ipv6, changed=self.changed[flow.target_port],
+                           tolerance_ns=lambda: self.tolerance_ns)
+
+    def prompt(self, segment: Segment, step: Step) -> None:
+        """Hold a segment for which no time is named against the pin of how soon such a one comes.
+
+        What was lost and sent again comes later than what was sent at once. Where time is real, so does much else.
+        """
+        most_us = self.pins.prompt_us
+        if most_us is None or not segment.length or segment.has(RST) or self.clock.kind == "real":
+            return
+        elapsed_ns = (segment.stamp_ns or 0) - self._stimulus_ns
+        if elapsed_ns > most_us * 1000:
+            self.unlike(Unlike(pin="prompt_us", expected=f"within {most_us} us", got=f"after {elapsed_ns // 1000} us",
+                               fields=("time",)), step)
+
+    def unlike(self, unlike: Unlike, step: Step | None = None) -> None:
+        """Record that a step, the last by default, is not what the profile pins; for the verdict it counts nothing."""
+        if sum(known.source == SOURCE for known in self.story.findings) < _VIOLATIONS:
+            self.story.findings.append(Finding(
+                requirement=SOURCE, level=LEVEL, source=SOURCE, expected=unlike.expected, got=unlike.got,
+                fields=unlike.fields, step=self.story.index(step), detail=f"pinned: {unlike.pin}"))
 
     @contextlib.contextmanager
     def preamble(self) -> Iterator[None]:
@@ -351,16 +417,28 @@ class Case:
     def finish(self) -> None:
         """Judge what nobody expected and what the oracle saw. Raises Mismatch for the worst of it."""
         self.injector.drain()
-        for peer in self._peers.values():
-            peer.finish()
-        for step in [step for _, step in (*self._icmp, *self._others)]:
-            step.mark = "unexpected"
-            raise self.mismatch(expected="nothing more", got=step.text, step=step, stray=True)
+        self._nobody_expected()
         for finding in self.story.findings:
             if finding.deviation is None and finding.level.startswith("MUST"):
                 raise Mismatch(finding)
-        if binding := [finding for finding in self.story.findings if not finding.level.startswith("MAY")]:
+        if binding := [finding for finding in self.story.findings if finding.binding]:
             raise Mismatch(binding[0])
+
+    def _nobody_expected(self) -> None:
+        for peer in self._peers.values():
+            peer.finish()
+        for step in [*(step for _, step in self._icmp), *self._others]:
+            step.mark = "unexpected"
+            raise self.mismatch(expected="nothing more", got=step.text, step=step, stray=True)
+
+    def look_at_the_rest(self) -> None:
+        """After a mismatch that the ledger knows: it excuses no segment but its own, so the closed world goes on.
+
+        Records the first segment that nobody expected, and raises nothing.
+        """
+        self.injector.drain()
+        with contextlib.suppress(Mismatch):
+            self._nobody_expected()
 
     def close(self) -> None:
         """End the connections that are left on the target, and take the trace off the injector.
@@ -383,11 +461,6 @@ class Case:
             self.clock.unregister(call)
         self.injector.outcomes.clear()
         self.trace = self.injector.end()
-
-
-def _packet_of(flow: Flow, segment: Segment) -> Packet:
-    return Packet(source=flow.target, destination=flow.local, protocol=6, ttl=segment.ttl or 0,
-                  traffic_class=segment.traffic_class or 0, fragment=False, payload=b"", raw=segment.raw)
 
 
 def _ports_quoted(message: IcmpMessage) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from ..wire.codec import encode
 from ..wire.errors import ScriptError
 from ..wire.segment import SYN, Flow, Kind, Option, Segment
 from .case import Case
+from .fingerprint import FLOOD
 
 SOURCES: Final[dict[int, IPv4Network | IPv6Network]] = {
     4: IPv4Network("198.51.100.128/25"), 16: IPv6Network("2001:db8:f::f:80/121")}
@@ -126,6 +127,7 @@ class Flood:
         LinkError, and ScriptError once the `TUPLES` four-tuples are used up.
         """
         link = self._case.injector.link
+        self._case.changed[self.port].add(FLOOD)
         link.ignore(tuple(SOURCES.values()))
         began = time.perf_counter()
         first, wanted = self.sent, self.sent + count

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ..wire import ip
-from ..wire.clock import Clock, Outcome
+from ..wire.clock import Clock, Event, Outcome
 from ..wire.codec import decode
 from ..wire.errors import LinkError
 from ..wire.frame import Frame
@@ -30,7 +30,6 @@ _ARP: Final = b"\x08\x06"
 _ICMPV6: Final = b"\x3a"
 _TCP: Final = 6
 _ICMP: Final = (1, 58)
-_NEIGHBOUR_DISCOVERY: Final = (*range(130, 138), 143)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,6 +57,9 @@ class Receiver(Protocol):
 
     def take_other(self, packet: Packet) -> str:
         """Take a fragment or another protocol's packet; returns the comment for the capture."""
+
+    def take_malformed(self, frame: Frame) -> str:
+        """Take what is no IP packet, though its frame says so; returns the comment for the capture."""
 
 
 class Injector:
@@ -137,18 +139,22 @@ class Injector:
                     self._trace.append((transmission.number, frame, comment))
                     break
 
-    def wait(self, until: int) -> Frame | Outcome | None:
+    def wait(self, until: int) -> Event | None:
         """Wait for one event until that instant (nanoseconds) and deal with it; None if none came.
 
         A frame goes to its peer, the outcome of a socket call into `outcomes`.
         """
-        event = self.clock.wait(until)
+        event = self.next_event(until)
         if isinstance(event, Frame):
             self._receive(event)
         elif event is not None:
             self.clock.unregister(event.call)
             self.outcomes[event.call] = event
         return event
+
+    def next_event(self, until: int) -> Event | None:
+        """What the clock brings until that instant, before anything is done about it."""
+        return self.clock.wait(until)
 
     def _next(self) -> int:
         """Which event this is, of those sent and received: their order where stamps are the same."""
@@ -173,9 +179,11 @@ class Injector:
         return None
 
     def _dispatch(self, frame: Frame, receiver: Receiver) -> str:
-        packet = ip.dissect(frame.data[14:]) if frame.data[12:14] in (_IPV4, _IPV6) else None
-        if packet is None:
+        if frame.data[12:14] not in (_IPV4, _IPV6):
             return ""
+        packet = ip.dissect(frame.data[14:])
+        if packet is None:
+            return receiver.take_malformed(frame)
         if packet.fragment or packet.protocol not in (_TCP, *_ICMP):
             return receiver.take_other(packet)
         if packet.protocol == _TCP:
@@ -186,7 +194,7 @@ class Injector:
                         target=packet.source, target_port=segment.source_port or 0)
             return receiver.take_segment(flow, segment, frame)
         message = decode_icmp(packet, stamp_ns=frame.stamp_ns)
-        if message is None or (message.ipv6 and message.type in _NEIGHBOUR_DISCOVERY):
+        if message is None or message.neighbour_discovery:
             # Listener reports and router solicitations are the target's own business, and no answer to a case.
             return ""
         return receiver.take_icmp(message, packet)

@@ -68,13 +68,14 @@ def of_segment(segment: Segment, *, ack_base: int = 0) -> Pattern:
     )
 
 
-def differences(pattern: Pattern, got: Segment, due: bytes | None = None) -> tuple[str, ...]:
+def differences(pattern: Pattern, got: Segment, due: bytes | None = None, *, last: bool = False) -> tuple[str, ...]:
     """The names of the fields in which `got` is not what `pattern` says.
 
-    `due` is the target's stream at this place, compared with the payload where the pattern gives none.
+    `due` is the target's stream at this place, compared with the payload where the pattern gives none. `last`: with
+    this segment ends all that the application has sent, so that it has to be pushed (RFC 9293, MUST-61).
     """
     found: list[str] = []
-    if pattern.flags is not None and not _same_flags(pattern.flags, got):
+    if pattern.flags is not None and not _same_flags(pattern.flags | (PSH if last else 0), got):
         found.append("flags")
     for name in ("seq", "ack", "window", "urgent"):
         wanted = getattr(pattern, name)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..wire import seq as arithmetic
-from ..wire.segment import ACK, AE, FIN, RST, SYN, URG, Checksum, Flow, Kind, Option, Segment
+from ..wire.ip import header_checksum_is_good
+from ..wire.segment import ACK, AE, ECE, FIN, RST, SYN, URG, Checksum, Flow, Kind, Option, Segment
 
 _MINIMUM_HEADERS: Final = {False: 40, True: 60}
 _DEFAULT_MSS: Final = {False: 536, True: 1220}
@@ -60,6 +61,7 @@ class Oracle:
         self._our_scale: int | None = None
         self._our_mss = _DEFAULT_MSS[self._flow.ipv6]
         self._our_timestamps = False
+        self._our_ecn = False
         self._our_stamps: set[int] = set()
         self._target_scale: int | None = None
         self._target_timestamps = False
@@ -96,6 +98,7 @@ class Oracle:
     def _offered(self, segment: Segment) -> None:
         self._our_scale = _scale(segment)
         self._our_timestamps = _timestamps(segment) is not None
+        self._our_ecn = segment.has(ECE)
         mss = segment.option(Kind.MSS)
         if mss is not None and len(mss.data) == 2 and not mss.malformed:
             self._our_mss = mss.value
@@ -231,6 +234,8 @@ class Oracle:
             return
         if self._goes_back(stamps[0], segment):
             yield Violation(requirement="RFC7323-TS-12", fields=("options",), expected="a TSval that does not go back")
+        if not segment.has(ACK) and stamps[1]:
+            yield Violation(requirement="RFC7323-TS-5", fields=("options",), expected="a TSecr of 0 without ACK")
         if segment.has(ACK) and self._our_stamps and stamps[1] not in self._our_stamps:
             yield Violation(requirement="RFC7323-TS-6", fields=("options",), expected="a TSecr that we have sent")
 
@@ -244,13 +249,22 @@ class Oracle:
             yield Violation(requirement="RFC1122-IP-TTL0", fields=("ttl",), expected="a TTL or hop limit above 0")
 
     def _ecn_off(self, segment: Segment) -> Iterator[Violation]:
-        if segment.has(SYN) and (segment.traffic_class or 0) & 3:
+        if not (segment.traffic_class or 0) & 3:
+            return
+        if segment.has(SYN):
             yield Violation(requirement="RFC3168-NEG-5", fields=("traffic_class",), expected="no ECT or CE with SYN")
+        elif not self._our_ecn:
+            yield Violation(requirement="RFC3168-NEG-4", fields=("traffic_class",),
+                            expected="no ECT or CE where ECN was not agreed")
+
+    def _ip_checksum(self, segment: Segment) -> Iterator[Violation]:
+        if segment.raw and not header_checksum_is_good(segment.raw):
+            yield Violation(requirement="RFC1122-IP-CKSUM", fields=("ip",), expected="the right IPv4 header checksum")
 
 
 INVARIANTS: Final[tuple[Callable[[Oracle, Segment], Iterator[Violation]], ...]] = (
     Oracle._checksum, Oracle._data_offset, Oracle._reserved_bits, Oracle._ack_bit, Oracle._acknowledgement,
     Oracle._segment_size, Oracle._inside_window, Oracle._edge_not_taken_back, Oracle._option_lengths, Oracle._padding,
     Oracle._options_of_syn, Oracle._timestamps_agreed, Oracle._timestamps_forward, Oracle._urgent_pointer, Oracle._ttl,
-    Oracle._ecn_off,
+    Oracle._ecn_off, Oracle._ip_checksum,
 )

@@ -74,6 +74,7 @@ class Peer:
         self._opened = False
         self._repeats_count = False
         self._oracle = Oracle(flow, case.injector.link.mtu)
+        self._fingerprint = case.fingerprint(flow)
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
@@ -141,6 +142,7 @@ class Peer:
         if segment is None:
             return
         self._oracle.sent(segment)
+        self._fingerprint.sent(segment)
         if not segment.has(RST):
             end = arithmetic.add(segment.seq or 0, segment.length)
             self.send_next = arithmetic.latest(self.send_next, end)
@@ -170,6 +172,8 @@ class Peer:
             level = self.case.level_of(violation.requirement)
             self.case.violation(requirement=violation.requirement, level=level, expected=violation.expected, got=text,
                                 fields=violation.fields, step=len(self.case.story.steps) - 1)
+        for unlike in self._fingerprint.judge(segment):
+            self.case.unlike(unlike)
         return text
 
     def _next(self, until: int) -> Arrival | None:
@@ -275,6 +279,8 @@ class Peer:
         accepted = self._accept(arrival)
         if due is not None and start is not None:
             self._in_time(arrival, due, start, rule)
+        elif within_s is None:
+            self.case.prompt(accepted, arrival.step)
         return accepted
 
     def _until(self, due: After | None, start: Stamped | None, within_s: float | None) -> int:
@@ -301,7 +307,14 @@ class Peer:
         return replace(pattern, **changes)
 
     def _unlike(self, pattern: Pattern, segment: Segment) -> list[str]:
-        return list(differences(pattern, segment, self._due(segment)))
+        return list(differences(pattern, segment, self._due(segment), last=self._is_last(segment)))
+
+    def _is_last(self, segment: Segment) -> bool:
+        """True if the segment carries the last octet that the application has sent so far."""
+        sent = self.case.streams.get(self.flow)
+        if not sent or self.irs is None or not segment.payload:
+            return False
+        return arithmetic.diff(arithmetic.add(segment.seq or 0, len(segment.payload)), self.irs) - 1 == len(sent)
 
     def _due(self, segment: Segment) -> bytes | None:
         """What the target's application has sent at this segment's place, None if the case did not have it send."""

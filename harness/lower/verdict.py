@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from .fingerprint import SOURCE
+
 
 class Verdict(Enum):
     """What a case says, worst last as far as they are comparable."""
@@ -27,11 +29,12 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One rule broken, or advice not kept, in one step.
+    """One rule broken, or advice not kept, in one step; or something that is not as the profile pins it.
 
-    `level` is the requirement's (MUST, SHOULD, MAY, ...); `source` is `case` or `oracle`; `expected` and `got` are in
-    the notation; `fields` are the names of what differs; `step` is an index into the case's steps; `deviation` is the
-    ledger's reason if the target's profile knows of it.
+    `level` is the requirement's (MUST, SHOULD, MAY, ...); `source` is `case`, `oracle` or `fingerprint`, which breaks
+    no rule: both its requirement and its level say so. `expected` and `got` are in the notation; `fields` are the names
+    of what differs; `step` is an index into the case's steps; `deviation` is the ledger's reason if the target's
+    profile knows of it.
     """
 
     requirement: str
@@ -46,8 +49,15 @@ class Finding:
     deviation: str | None = None
 
     @property
+    def binding(self) -> bool:
+        """True unless it is about a MAY, or about no rule at all."""
+        return self.source != SOURCE and not self.level.startswith("MAY")
+
+    @property
     def verdict(self) -> Verdict:
         """What this finding alone makes of a case."""
+        if self.source == SOURCE:
+            return Verdict.PASS
         if self.deviation is not None:
             return Verdict.KNOWN_DEVIATION
         if self.level.startswith("MUST"):

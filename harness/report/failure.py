@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from . import ladder
 from .compare import compare, unseen
-from .record import MEANING, Record, findings_of, name, one_line, reason
+from .record import FINGERPRINT, MEANING, Record, findings_of, name, one_line, reason
 from .rules import Cited, Rules, cite
 
 WIDTH: Final = 100
@@ -129,8 +129,11 @@ def _head(record: Record) -> list[str]:
 
 
 def _finding(finding: Mapping[str, Any], record: Record, rules: Rules | None, *, brief: bool) -> list[str]:
-    cited = cite(str(finding["requirement"]), rules)
-    lines = [cited.id] if brief else _rule(cited, str(finding["level"]))
+    if finding["source"] == FINGERPRINT:
+        lines = ["Fingerprint: not as the profile pins it; no rule is broken"]
+    else:
+        cited = cite(str(finding["requirement"]), rules)
+        lines = [cited.id] if brief else _rule(cited, str(finding["level"]))
     lines.append("")
     lines += [f"{_INDENT}{line}" for line in finding_lines(finding, width=WIDTH - len(_INDENT))]
     if detail := str(finding["detail"] or "").strip():

@@ -16,10 +16,10 @@ from urllib.parse import quote
 from . import ladder
 from .behaviours import BEHAVIOURS, OTHER, families, matrix, uncovered
 from .failure import finding_lines, timing_lines
-from .record import MEANING, WORST_FIRST, Record, findings_of, key, one_line, reason, worst_first
+from .record import FINGERPRINT, MEANING, WORST_FIRST, Record, findings_of, key, one_line, reason, worst_first
 from .results import CONFORMANT, NOTHING_VERIFIED, exit_status, load
 from .rules import Cited, Rules, cite, ids
-from .summary import not_applicable, target_text, verdict_line
+from .summary import fingerprint_line, not_applicable, target_text, verdict_line
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -63,6 +63,7 @@ def context(results: Mapping[str, Any], folder: Path, *, rules: Rules | None = N
         "verdict": verdict_line(results, strict=strict),
         "outcome": "good" if status == CONFORMANT else "unsure" if status == NOTHING_VERIFIED else "bad",
         "facts": _facts(results),
+        "fingerprint": fingerprint_line(cases),
         "counts": [{"verdict": verdict, "count": results["summary"].get(verdict, 0), "meaning": MEANING[verdict]}
                    for verdict in reversed(WORST_FIRST) if results["summary"].get(verdict, 0)],
         "symbols": _SYMBOLS,
@@ -106,7 +107,8 @@ def _case(record: Record, known: Mapping[str, Cited], folder: Path) -> dict[str,
     cited = [known[id] for id in ids(record)]
     found = findings_of(record)
     words = [record["id"], record["title"], record["family"], record["variant"], *record["behaviours"], *record["tc8"],
-             *(requirement.id for requirement in cited), reason(record)]
+             *(requirement.id for requirement in cited), reason(record),
+             *([FINGERPRINT] if any(finding["source"] == FINGERPRINT for finding in found) else [])]
     return {
         "anchor": anchor(record),
         "id": record["id"],
@@ -139,6 +141,7 @@ def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
         "requirement": finding["requirement"],
         "level": finding["level"],
         "oracle": finding["source"] == "oracle",
+        "pinned": finding["source"] == FINGERPRINT,
         "lines": [("caret" if line.strip("^ ") == "" and "^" in line else "", line) for line in lines],
         "detail": finding["detail"] or "",
         "state": finding["state"] or "",

@@ -37,15 +37,20 @@ MEANING: Final = {
     "error": "the harness, the way to the target or the target as a whole failed; this says nothing about the rule",
 }
 
+FINGERPRINT: Final = "fingerprint"
+"""The source, and the requirement, of a finding that breaks no rule and makes no verdict."""
+
 MARKS: Final = ("", "unexpected", "missing", "allowed", "mismatch")
 
 
 class Finding(TypedDict):
-    """One rule broken, or advice not kept.
+    """One rule broken, or advice not kept; or something that is not as the profile pins it.
 
-    `source` is `case` or `oracle` (the invariants that watch every segment). `expected` and `got` are in the notation
-    where they are segments, else words. `fields` names what differs (`flags seq ack window urgent length payload
-    options`, or anything a segment has). `step` is an index into the record's steps; `deviation` the ledger's reason.
+    `source` is `case`, `oracle` (the invariants that watch every segment) or `fingerprint` (what the profile pins where
+    the RFCs leave it free; no rule is broken, and `requirement` says just that). `expected` and `got` are in the
+    notation where they are segments, else words. `fields` names what differs (`flags seq ack window urgent length
+    payload options`, or anything a segment has). `step` is an index into the record's steps; `deviation` the ledger's
+    reason.
     """
 
     requirement: str
@@ -151,16 +156,21 @@ def worst_first(records: Iterable[Record]) -> list[Record]:
 
 
 def findings_of(record: Record) -> list[Mapping[str, Any]]:
-    """The record's findings, those without a ledger entry first, then by the strength of the rule and by step."""
+    """The record's findings, those without a ledger entry first, then by the strength of the rule and by step.
+
+    What is not as the profile pins it comes last.
+    """
     strength = {"MUST": 0, "SHOULD": 1, "MAY": 2}
     return sorted(record["findings"] or (), key=lambda finding: (
-        finding["deviation"] is not None, strength.get(str(finding["level"]).split(" ")[0], 1), finding["step"]))
+        finding["source"] == FINGERPRINT, finding["deviation"] is not None,
+        strength.get(str(finding["level"]).split(" ")[0], 1), finding["step"]))
 
 
 def reason(record: Record) -> str:
     """Why the verdict is what it is, in one line without control characters."""
     text = str(record.get("reason") or "")
-    if not text and (found := findings_of(record)):
+    found = [finding for finding in findings_of(record) if finding["source"] != FINGERPRINT]
+    if not text and found:
         first = found[0]
         text = f"{first['requirement']}: expected {first['expected']}, got {first['got']}"
     return one_line(text or MEANING[record["verdict"]])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..wire.errors import UsageError
-from .record import Record
+from .record import FINGERPRINT, Record
 
 
 class Rule(Protocol):
@@ -86,7 +86,7 @@ def cite(id: str, rules: Rules | None = None) -> Cited:
 
 def ids(record: Record) -> list[str]:
     """The ids of the requirements that a record is about: those of its findings first, then those it covers."""
-    broken = [finding["requirement"] for finding in record["findings"] or ()]
+    broken = [finding["requirement"] for finding in record["findings"] or () if finding["source"] != FINGERPRINT]
     return list(dict.fromkeys(id for id in (*broken, *record["requirements"]) if id))
 
 

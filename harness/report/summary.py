@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from .behaviours import BEHAVIOURS, Cell, families, matrix, uncovered
-from .record import FAILING, WORST_FIRST, Record, one_line, reason, worst_first
+from .record import FAILING, FINGERPRINT, WORST_FIRST, Record, one_line, reason, worst_first
 from .results import BROKEN, CONFORMANT, HARNESS, USAGE, exit_status
 from .terminal import SHORT, console, interactive, style
 
@@ -40,6 +40,8 @@ def print_summary(results: Mapping[str, Any], stream: TextIO, *, strict: bool = 
     _print_counts(out, "Known deviations, from the target's ledger", known(cases))
     _print_counts(out, "Not applicable", not_applicable(cases))
     _print_counts(out, "Left out", left_out(results))
+    if line := fingerprint_line(cases):
+        out.print(f"\n{line}", style="bold", soft_wrap=True)
     paths = [str(path) for path in reports]
     out.print()
     for number, path in enumerate(paths):
@@ -56,6 +58,18 @@ def verdict_line(results: Mapping[str, Any], *, strict: bool = False, status: in
     """The last word on a run, with the exit status that says the same."""
     number = exit_status(results, strict=strict) if status is None else status
     return f"{_verdict(results['summary'], number, strict)} (exit status {number})"
+
+
+def fingerprint_line(cases: Iterable[Record]) -> str:
+    """How much is not as the profile pins it, in one line; "" if everything is."""
+    found = [{finding["step"] for finding in record["findings"] or () if finding["source"] == FINGERPRINT}
+             for record in cases]
+    segments, met = sum(map(len, found)), sum(map(bool, found))
+    if not met:
+        return ""
+    verb = "is" if segments == 1 else "are"
+    return f"fingerprint: {_plural(segments, 'segment')} in {_plural(met, 'case')} {verb} not as the profile pins; " \
+           "see the report"
 
 
 def known(cases: Iterable[Record]) -> list[tuple[str, int]]:

@@ -23,13 +23,15 @@ from cattrs import (
 )
 from cattrs.gen import make_dict_structure_fn
 
+from ..lower.fingerprint import Layout, layout_words, parse_layout
 from ..requirements.catalogue import load
 from ..upper.base import STATES
+from ..wire.clock import SECOND
 from ..wire.errors import UsageError
 from .ledger import Deviation, Ledger
-from .profile import KINDS, Profile, Sysctl, Value
+from .profile import KINDS, Pinned, Profile, Sysctl, Value
 from .versions import ALLOWED, VersionRange
-from .vocabulary import FEATURES, LIMITS, POLICIES, TIMERS, by_name, names, suggestion
+from .vocabulary import FEATURES, LIMITS, PINS, POLICIES, TIMERS, PinTerm, by_name, names, suggestion
 
 T = TypeVar("T")
 Features = NewType("Features", dict[str, bool])
@@ -37,6 +39,7 @@ Timers = NewType("Timers", dict[str, Value])
 Limits = NewType("Limits", dict[str, Value])
 Policies = NewType("Policies", dict[str, Value])
 Sysctls = NewType("Sysctls", dict[str, Sysctl])
+Fingerprint = NewType("Fingerprint", dict[str, Pinned])
 Name = NewType("Name", str)
 Kind = NewType("Kind", str)
 
@@ -62,6 +65,7 @@ class Tables:
     limits: Limits = field(default_factory=lambda: Limits({}))
     policies: Policies = field(default_factory=lambda: Policies({}))
     sysctl: SysctlTables = field(default_factory=SysctlTables)
+    fingerprint: Fingerprint = field(default_factory=lambda: Fingerprint({}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +125,8 @@ def _profile(document: Document, file: str, variant: str | None) -> Profile:
         timers={**document.timers, **other.timers}, limits={**document.limits, **other.limits},
         policies={**document.policies, **other.policies},
         sysctl_always={**document.sysctl.always, **other.sysctl.always},
-        sysctl_short={**document.sysctl.short, **other.sysctl.short}, ledger=Ledger(tuple(document.deviation)))
+        sysctl_short={**document.sysctl.short, **other.sysctl.short},
+        fingerprint={**document.fingerprint, **other.fingerprint}, ledger=Ledger(tuple(document.deviation)))
 
 
 # -- what cattrs is told ---------------------------------------------------------------------------------------------
@@ -139,6 +144,7 @@ def _converter() -> Converter:
         Limits: lambda raw, _: _table(raw, names(LIMITS), lambda _, each: _value(each, _count)),
         Policies: lambda raw, _: _table(raw, names(POLICIES), _policy),
         Sysctls: lambda raw, _: _sysctls(raw),
+        Fingerprint: lambda raw, _: _table(raw, tuple(term.name for term in PINS), _pinned),
     }
     for kind, hook in hooks.items():
         converter.register_structure_hook(kind, hook)
@@ -268,6 +274,45 @@ def _setting(raw: Any) -> str:
     if type(raw) not in (int, str):
         raise Fault(f"{raw!r} is not allowed; allowed: a whole number or a text")
     return str(raw)
+
+
+def _pinned(name: str, raw: Any) -> Pinned:
+    """A bare value for both families, or a table of its sides."""
+    term = next(term for term in PINS if term.name == name)
+    if not isinstance(raw, dict):
+        return Pinned(ipv4=_pin(term, raw), ipv6=_pin(term, raw))
+    sides = _table(raw, ("ipv4", "ipv6", "value", "versions"),
+                   lambda key, each: _versions(each) if key == "versions" else _pin(term, each))
+    both, versions = sides.get("value"), sides.get("versions")
+    if both is None and not {"ipv4", "ipv6"} & sides.keys():
+        raise Fault("nothing is pinned; allowed: value, ipv4, ipv6")
+    return Pinned(ipv4=sides.get("ipv4", both), ipv6=sides.get("ipv6", both), versions=versions)
+
+
+def _pin(term: PinTerm, raw: Any) -> Any:
+    match term.shape:
+        case "flag":
+            return _exactly(raw, bool, "true or false")
+        case "word":
+            return _word(raw, term.allowed)
+        case "layouts":
+            return _layouts(raw)
+    count = _count(raw)
+    if term.name == "timestamp_hz" and (not count or SECOND % count):
+        raise Fault(f"{raw!r} is not allowed; allowed: what divides a second into whole nanoseconds")
+    return count
+
+
+def _layouts(raw: Any) -> tuple[Layout, ...]:
+    if not isinstance(raw, list) or not raw:
+        raise Fault(f"{raw!r} is not allowed; allowed: a list of layouts such as \"nop,nop,TS\"")
+    found: list[Layout] = []
+    for text in raw:
+        try:
+            found.append(parse_layout(_exactly(text, str, "a layout such as \"nop,nop,TS\"")))
+        except ValueError as error:
+            raise Fault(f"{text!r}: no option {str(error)!r}; allowed: {', '.join(layout_words())}") from None
+    return tuple(found)
 
 
 def _table(raw: Any, known: tuple[str, ...], parse: Callable[[str, Any], T], allowed: str = "") -> dict[str, T]:

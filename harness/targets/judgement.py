@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from ..lower.fingerprint import SOURCE
 from ..lower.verdict import Finding, Inconclusive, Mismatch, Verdict, worst
 from .ledger import Ledger
 
@@ -35,34 +36,38 @@ def judge(findings: Sequence[Finding], error: BaseException | None, *, ledger: L
     A ledger entry that names the case and was not met is an unexpected pass, if the case ran to its end without any
     other finding. A mismatch ends its case before all was looked at; held against a MAY alone it says that the target
     does not do what it need not, and that makes the case not applicable, never a pass. What the case leaves out does
-    not excuse what it has found before.
+    not excuse what it has found before. What is not as the profile pins it has no say in any of this.
     """
-    explained = tuple(_explained(finding, ledger, case_id, family, version) for finding in findings)
-    verdict = worst(explained)
+    known = tuple(explained(finding, ledger, case_id, family, version) for finding in findings)
+    ruled = tuple(finding for finding in known if finding.source != SOURCE)
+    verdict = worst(ruled)
     if isinstance(error, NotApplicable) and verdict is not Verdict.FAIL:
-        return Judgement(verdict=Verdict.NOT_APPLICABLE, reason=str(error), findings=explained)
+        return Judgement(verdict=Verdict.NOT_APPLICABLE, reason=str(error), findings=known)
     if isinstance(error, Inconclusive):
-        return Judgement(verdict=Verdict.INCONCLUSIVE, reason=str(error), findings=explained)
+        return Judgement(verdict=Verdict.INCONCLUSIVE, reason=str(error), findings=known)
     if error is not None and not isinstance(error, (Mismatch, NotApplicable)):
-        return Judgement(verdict=Verdict.ERROR, reason=f"{type(error).__name__}: {error}", findings=explained)
+        return Judgement(verdict=Verdict.ERROR, reason=f"{type(error).__name__}: {error}", findings=known)
     if verdict is not Verdict.PASS:
         # What the case itself demanded says more than what the oracle noticed on the way.
-        decisive = sorted((finding for finding in explained if finding.verdict is verdict),
+        decisive = sorted((finding for finding in ruled if finding.verdict is verdict),
                           key=lambda finding: finding.source != "case")
-        return Judgement(verdict=verdict, reason=_reason(decisive[0]), findings=explained)
-    if not explained and not _SEEN & set(proof):
-        return Judgement(verdict=Verdict.INCONCLUSIVE, findings=explained,
+        return Judgement(verdict=verdict, reason=_reason(decisive[0]), findings=known)
+    if not ruled and not _SEEN & set(proof):
+        return Judgement(verdict=Verdict.INCONCLUSIVE, findings=known,
                          reason="the case demanded no segment of the target, so nothing was seen that could pass")
     if isinstance(error, Mismatch):
-        return Judgement(verdict=Verdict.NOT_APPLICABLE, reason=_reason(error.finding), findings=explained)
+        return Judgement(verdict=Verdict.NOT_APPLICABLE, reason=_reason(error.finding), findings=known)
     due = ledger.due(case_id, family, version)
-    if due and not explained:
-        return Judgement(verdict=Verdict.UNEXPECTED_PASS, findings=explained,
+    if due and not ruled:
+        return Judgement(verdict=Verdict.UNEXPECTED_PASS, findings=known,
                          reason=f"the ledger expects a deviation that did not happen: {due[0].reason}")
-    return Judgement(verdict=verdict, reason=_reason(explained[0]) if explained else "", findings=explained)
+    return Judgement(verdict=verdict, reason=_reason(ruled[0]) if ruled else "", findings=known)
 
 
-def _explained(finding: Finding, ledger: Ledger, case_id: str, family: str, version: str) -> Finding:
+def explained(finding: Finding, ledger: Ledger, case_id: str, family: str, version: str) -> Finding:
+    """The finding with the ledger's reason, if the ledger knows of it."""
+    if finding.source == SOURCE:
+        return finding
     known = ledger.match(requirement=finding.requirement, case_id=case_id, state=finding.state, got=finding.got,
                          version=version, family=family)
     return finding if known is None else replace(finding, deviation=known.reason)

@@ -12,8 +12,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from ..lower.fingerprint import NOTHING, Pins
 from ..lower.timing import Timing
 from ..wire.clock import SECOND
 from ..wire.errors import TargetError, UsageError
@@ -59,6 +60,15 @@ class Sysctl:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pinned:
+    """The values of one pin in both IP families, and the versions that it is known of (None: all)."""
+
+    ipv4: Any = None
+    ipv6: Any = None
+    versions: VersionRange | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """What one target is measured by; `load_profile` makes it.
 
@@ -78,6 +88,7 @@ class Profile:
     policies: Mapping[str, Value] = field(default_factory=dict)
     sysctl_always: Mapping[str, Sysctl] = field(default_factory=dict)
     sysctl_short: Mapping[str, Sysctl] = field(default_factory=dict)
+    fingerprint: Mapping[str, Pinned] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     short: bool = False
     version: str = ""
@@ -150,6 +161,12 @@ class Profile:
         chosen = {**self.sysctl_always, **(self.sysctl_short if self.short else {})}
         return {name: sysctl.value for name, sysctl in chosen.items()
                 if sysctl.versions is None or self.version in sysctl.versions}
+
+    def pins(self, *, ipv6: bool) -> Pins:
+        """What the target is known by in one IP family, as far as it is pinned for its version."""
+        known = ((name, pin.ipv6 if ipv6 else pin.ipv4) for name, pin in self.fingerprint.items()
+                 if pin.versions is None or self.version in pin.versions)
+        return Pins(**{name: value for name, value in known if value is not None}) if self.fingerprint else NOTHING
 
     def _table(self, table: str) -> Mapping[str, object]:
         tables: dict[str, Mapping[str, object]] = {FEATURES: self.features, TIMERS: self.timers, LIMITS: self.limits,

@@ -129,6 +129,47 @@ TERMS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class PinTerm:
+    """One name of the table `[fingerprint]`: what the stack is known to do where the RFCs leave it free.
+
+    `shape` is what its value is: a `count`, a `flag`, one of the words in `allowed`, or a list of `layouts`.
+    """
+
+    name: str
+    meaning: str
+    shape: str = "count"
+    allowed: tuple[str, ...] = ()
+
+
+PINS: Final = (
+    PinTerm("ttl", "the TTL or hop limit of every segment, as it comes to the injector"),
+    PinTerm("traffic_class", "the traffic class (IPv4: TOS) of every segment; its ECN bits where ECN is not agreed"),
+    PinTerm("dont_fragment", "the DF bit of every segment over IPv4", "flag"),
+    PinTerm("identification", "the identification over IPv4: `counted` goes up by one with each segment of a "
+            "connection, and is 0 in what no connection sends (SYN,ACK, resets of closed ports)", "word", ("counted",)),
+    PinTerm("mss", "the segment size offered in SYN and SYN,ACK"),
+    PinTerm("window_scale", "the scale offered in SYN and SYN,ACK"),
+    PinTerm("syn_window", "the window offered in a SYN of the target's own"),
+    PinTerm("syn_ack_window", "the window offered in a SYN,ACK without time stamps"),
+    PinTerm("syn_ack_window_with_timestamps", "the window offered in a SYN,ACK with them"),
+    PinTerm("right_edge_octets", "how many octets of ours come before the right edge of the window that the opening "
+            "offered is moved for the first time, rounding to the scale apart"),
+    PinTerm("reset_window", "the window in resets that no connection sends"),
+    PinTerm("reset_timestamps", "the reset of a connection with time stamps has them", "flag"),
+    PinTerm("ack_without_ack_bit", "the acknowledgement field where the ACK bit is not set"),
+    PinTerm("syn_layouts", "order and padding of the options in a SYN of the target's own", "layouts"),
+    PinTerm("syn_ack_layouts", "the same in a SYN,ACK, which has the one that uses most of what our SYN offered",
+            "layouts"),
+    PinTerm("layouts", "the same in all other segments; a reset that no connection sends has none", "layouts"),
+    PinTerm("timestamp_hz", "how many time stamp units pass in a second; must divide a second into whole nanoseconds"),
+    PinTerm("timestamp_aligned", "these units begin with those of the monotonic clock of the machine that runs "
+            "the harness", "flag"),
+    PinTerm("prompt_us", "how many microseconds after our last segment or the application's last call a SYN, FIN or "
+            "data comes for which a case names no time; not looked at where time is real"),
+)
+
+
 @cache
 def by_name() -> dict[str, Term]:
     """The terms by their own names."""

@@ -167,13 +167,15 @@ class _KernelClock:
     """What clocks of a kernel have in common: sources with descriptors, and a wait that blocks on these."""
 
     def __init__(self) -> None:
-        self._epoch = time.monotonic_ns()
-        self.epoch_ns: int = time.time_ns()
+        # A kernel's own clocks step at whole units of its monotonic clock, and so at whole units of an instant.
+        now, today = time.monotonic_ns(), time.time_ns()
+        self._epoch = now - now % SECOND
+        self.epoch_ns: int = today - now % SECOND
         self._sources: list[Source] = []
         self._descriptors: dict[int, list[tuple[Source, int]]] = {}
 
     def now(self) -> int:
-        """Nanoseconds since the clock was made."""
+        """Nanoseconds since the second in which the clock was made."""
         return time.monotonic_ns() - self._epoch
 
     def register(self, source: Source) -> None:

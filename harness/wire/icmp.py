@@ -24,6 +24,8 @@ _HEADER = struct.Struct(">BBH4s")
 _QUOTE_LIMIT: Final = {4: 576 - 28, 16: 1280 - 48}
 """Octets that an error may quote: what fits in 576 octets (RFC 1812, 4.3.2.3) or 1280 (RFC 4443, 2.4), by address."""
 
+_NEIGHBOUR_DISCOVERY: Final = (*range(130, 138), 143)
+
 
 class IcmpType:
     """Message types of ICMP for IPv4."""
@@ -70,6 +72,11 @@ class IcmpMessage:
     def error(self) -> bool:
         """True for a message that quotes a packet: an error, or IPv4's source quench and redirect."""
         return self.type < 128 if self.ipv6 else self.type in (3, 4, 5, 11, 12)
+
+    @property
+    def neighbour_discovery(self) -> bool:
+        """True for what a host says of itself and its neighbours unasked: listeners, routers, neighbours (ICMPv6)."""
+        return self.ipv6 and self.type in _NEIGHBOUR_DISCOVERY
 
     @property
     def mtu(self) -> int:

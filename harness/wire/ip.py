@@ -130,9 +130,14 @@ def fragment_offset(packet: Packet) -> int:
 
 def header_is_good(packet: Packet) -> bool:
     """True if the IPv4 header checksum is right (RFC 791, 3.1); IPv6 has none, so always True."""
-    if packet.ipv6:
+    return header_checksum_is_good(packet.raw)
+
+
+def header_checksum_is_good(raw: bytes) -> bool:
+    """The same of a whole packet's octets."""
+    if raw[0] >> 4 == 6:
         return True
-    return int.from_bytes(packet.raw[:(packet.raw[0] & 0x0F) * 4], "big") % _LARGEST == 0
+    return int.from_bytes(raw[:(raw[0] & 0x0F) * 4], "big") % _LARGEST == 0
 
 
 def octet_sum(octets: bytes) -> int:
