@@ -13,12 +13,24 @@ import os
 import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from . import __version__
-from .item import AdviceWarning, Run, blank_record, case_id, family_of, is_case, ledger_name, log_of, record_of, variant
+from .item import (
+    AdviceWarning,
+    Run,
+    blank_record,
+    case_id,
+    case_of,
+    family_of,
+    is_case,
+    ledger_name,
+    log_of,
+    record_of,
+    what_ended,
+)
 from .lower.application import Application, Listener
 from .lower.case import Case
 from .lower.peer import Peer
@@ -26,8 +38,8 @@ from .lower.verdict import Inconclusive, Mismatch, Verdict
 from .recorder import Recorder, one_line_of
 from .report.junit import properties
 from .requirements.catalogue import load
-from .targets.base import FAMILIES, Target, addresses
-from .targets.judgement import Judgement, NotApplicable, judge
+from .targets.base import FAMILIES, Target
+from .targets.judgement import Judgement, judge
 from .targets.profile import Profile
 from .targets.registry import clock_of, describe, make_target, needs_guest, needs_namespaces, parse_spec
 from .targets.uml import canonical
@@ -35,8 +47,12 @@ from .virtualtime.relay import steps_of
 from .wire.clock import Clock
 from .wire.errors import HarnessError, LinkError, UsageError
 
+if TYPE_CHECKING:
+    from .audit.auditor import Auditor
+
 _RUN: Final = pytest.StashKey[Run]()
 _TARGET: Final = pytest.StashKey[Target]()
+_AUDITOR: Final[pytest.StashKey[Auditor]] = pytest.StashKey()
 _LEFT_OUT: Final = pytest.StashKey[list[tuple[str, str, str]]]()
 
 WALL_LIMIT_S: Final = 600
@@ -73,6 +89,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="guests that share the cases (default: one a processor, 8 with --real-clock)")
     group.addoption("--wall-limit", metavar="S", type=float, default=WALL_LIMIT_S,
                     help=f"end a run in guests after so many seconds of this machine's time (default: {WALL_LIMIT_S})")
+    group.addoption("--audit", action="store_true",
+                    help="play each case again for every lie of the target, and count what nobody notices")
+    group.addoption("--lie", metavar="LIE@N", default="",
+                    help="with --audit: this lie alone, such as seq+1@3, the target's third segment")
+    group.addoption("--all-lies", action="store_true",
+                    help="with --audit: lies about every segment, not only the first, a middle and the last of a kind")
     group.addoption("--attach", action="store_true",
                     help="attach ladder and capture to Allure for every case, not only for those that did not pass")
 
@@ -87,6 +109,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "profile's short ones are in force",
         "slow(hours=0): waits over 5 s of real time; left out unless --slow, or unless the target's time is not real; "
         "what takes hours is always left out in real time",
+        "free(*lies, why): lies of an audit that this case need not notice, and why",
         "flood: sends many segments, bounded in count and time",
     ):
         config.addinivalue_line("markers", line)
@@ -285,6 +308,12 @@ def target(pytestconfig: pytest.Config) -> Target:
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     made = make_target(pytestconfig.getoption("target"), seed=pytestconfig.getoption("seed"), worker=worker,
                        real_clock=pytestconfig.getoption("real_clock"))
+    if pytestconfig.getoption("audit"):
+        from .audit.auditor import Auditor, Wishes
+
+        auditor = Auditor(made, Wishes(lie=pytestconfig.getoption("lie"), all=pytestconfig.getoption("all_lies")))
+        pytestconfig.stash[_AUDITOR] = auditor
+        made = auditor.target
     pytestconfig.stash[_TARGET] = made
     return made
 
@@ -297,14 +326,7 @@ def case(request: pytest.FixtureRequest, target: Target, family: str) -> Iterato
         for feature in marker.args:
             if not target.profile.feature(feature):
                 pytest.skip(f"not applicable: the profile {target.profile.name} has not {feature}")
-    catalogue = load()
-    requirements = {name: catalogue.get(name) for marker in item.iter_markers("covers") for name in marker.args}
-    seed = request.config.getoption("seed")
-    name = f"{case_id(item)}/{variant(item)}"
-    target.come_to_rest(f"{seed}/{name}")
-    made = Case(name=name, injector=target.injector, upper=target.upper,
-                profile=target.profile, timing=target.timing, addresses=addresses(family), ports=target.ports,
-                requirements=requirements, seed=seed, observer=steps_of(request.config))
+    made = case_of(item, target, steps_of(request.config))
     run = Run(item, made, target, family)
     item.stash[_RUN] = run
     yield made
@@ -375,12 +397,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     run = item.stash.get(_RUN, None)
     if run is None:
         return (yield)
-    error: BaseException | None = None
+    ended: BaseException | None = None
     try:
         yield
-        run.case.finish()
     except (Exception, pytest.fail.Exception, pytest.skip.Exception) as raised:
-        error = NotApplicable(str(raised)) if isinstance(raised, pytest.skip.Exception) else raised
+        ended = raised
+    error = what_ended(item, run.case, run.target, ended)
     try:
         run.close()
     except HarnessError as raised:
@@ -389,6 +411,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
                           case_id=ledger_name(item), family=run.family, version=run.target.version,
                           proof=run.case.story.proof)
     run.record = record_of(run)
+    if (auditor := item.config.stash.get(_AUDITOR, None)) is not None:
+        run.record["audit"] = auditor.audit(item)
     item.user_properties.extend(properties(run.record))
     _report_to_allure(item, run.record)
     return _announce(item, run.judgement, error)

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where a lie is no lie: what no rule constrains, and what a case declares free.
+
+A freedom is of one kind of lie, never of a whole field, has a reason, and names the requirement that leaves the choice
+to the target. It is looked at only when nobody has noticed: what a case, the oracle or a pin notices needs no freedom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ..wire.errors import UsageError
+from ..wire.segment import PSH, RST, SYN, Segment
+
+if TYPE_CHECKING:
+    import pytest
+
+_WORDS: Final = 4
+"""A reason of fewer words explains nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freedom:
+    """One kind of lie that may pass, about the segments for which `where` holds."""
+
+    lies: tuple[str, ...]
+    requirement: str
+    reason: str
+    where: Callable[[Segment], bool] = lambda segment: True
+
+
+FREEDOMS: Final[tuple[Freedom, ...]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """A freedom that a case declares for itself with `free(...)`."""
+
+    lie: str
+    why: str
+
+
+def declared(item: pytest.Item, known: frozenset[str]) -> list[Declared]:
+    """What the case declares free. Raises UsageError for a blanket or unexplained freedom."""
+    found = []
+    for marker in item.iter_markers("free"):
+        why = str(marker.kwargs.get("why", ""))
+        if not marker.args:
+            raise UsageError(f"{item.nodeid}: free() names no lie; allowed: {', '.join(sorted(known))}")
+        if len(why.split()) < _WORDS:
+            raise UsageError(f"{item.nodeid}: free({marker.args[0]!r}) does not say why; allowed: a reason of at least "
+                             f"{_WORDS} words")
+        for name in marker.args:
+            if name not in known:
+                raise UsageError(f"{item.nodeid}: free({name!r}): no such lie; allowed: {', '.join(sorted(known))}")
+            found.append(Declared(lie=str(name), why=why))
+    return found
+
+
+def freedom_for(name: str, segment: Segment | None) -> Freedom | None:
+    """The freedom that covers this lie about this segment, None if there is none."""
+    if segment is None:
+        return None
+    return next((freedom for freedom in FREEDOMS if name in freedom.lies and freedom.where(segment)), None)
+
+
+def is_reset(segment: Segment) -> bool:
+    """True for a segment that resets."""
+    return segment.has(RST)
+
+
+def is_plain(segment: Segment) -> bool:
+    """True for a segment that neither opens nor resets."""
+    return not segment.has(SYN) and not segment.has(RST)
+
+
+def pushes_nothing(segment: Segment) -> bool:
+    """True for data without PSH."""
+    return bool(segment.payload) and not segment.has(PSH)
