@@ -42,6 +42,7 @@ from .wire.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Kind, Option, 
 default_timers = pytest.mark.default_timers
 families = pytest.mark.families
 flood = pytest.mark.flood
+free = pytest.mark.free
 needs = pytest.mark.needs
 slow = pytest.mark.slow
 
@@ -65,6 +66,7 @@ __all__ = [
     "ACK", "CWR", "ECE", "FIN", "OFFER", "PSH", "RST", "SYN", "URG", "Application", "Case", "Connection", "Kind",
     "Listener", "Option", "Peer", "Pending", "Segment", "after", "close_wait", "closing", "connected", "covers",
     "default_timers", "encode_icmp", "established", "families", "fin_wait_1", "fin_wait_2", "flood", "forge",
+    "free",
     "icmp_error", "ip", "kept_alive", "last_ack", "needs", "octets", "seconds_between", "seq", "slow", "syn_received",
     "syn_sent",
     "time_wait",

@@ -24,13 +24,9 @@ if TYPE_CHECKING:
 
 USAGE: Final = 2
 HARNESS: Final = 3
-NOTHING_VERIFIED: Final = 4
 _INTERRUPTED: Final = 130
-_REAL_TIME_WORKERS: Final = 8
-"""Cases in real time mostly wait, so more of them run at one time than there are processors."""
-
-_FEW: Final = 8
-"""Runs of cases that are over before workers would have started."""
+_AUDIT_LIMIT_S: Final = 1800.0
+"""How long the guests of an audit may take, which play each case some hundred times."""
 
 _TARGET_HELP: Final = ("The stack under test: NAME[:VARIANT] (linux, linux:no-cookies, uml:6.12, decoy:blackhole "
                        "...) or a profile file that ends in .toml.")
@@ -75,38 +71,54 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-# -- run --------------------------------------------------------------------------------------------------------------
+# -- run and audit ----------------------------------------------------------------------------------------------------
+
+
+_Command = Callable[..., Any]
+_COMMON: Final[tuple[Callable[[_Command], _Command], ...]] = (
+    click.argument("paths", nargs=-1, metavar="[PATH]...", shell_complete=_complete_case),
+    click.option("--target", metavar="SPEC", default="linux", show_default=True, help=_TARGET_HELP,
+                 shell_complete=_complete_target),
+    click.option("--family", type=click.Choice(["ipv4", "ipv6", "both"]), default="both", show_default=True,
+                 help="IP family in which the cases run."),
+    click.option("-k", "expression", metavar="EXPR", default="", help="Only cases whose names match, as in pytest."),
+    click.option("-n", "workers", metavar="WORKERS", type=click.IntRange(0, 256),
+                 help="Worker processes, 0 for none. [default: 8 where time is real, of an audit one a processor; 0 "
+                      "where it is not]"),
+    click.option("--seed", type=int, default=0, show_default=True,
+                 help="Chooses our initial sequence numbers, and in guests the kernel's random numbers."),
+    click.option("--virtual-time", is_flag=True,
+                 help="Run inside a kernel whose clock skips idle time, with default timers: --target uml:NAME."),
+    click.option("--kernel", metavar="NAME", default="",
+                 help="Which kernel of `tcpqual kernel list`. [default: the newest of Debian's]"),
+    click.option("--shards", metavar="N", type=click.IntRange(1, 64),
+                 help="Guests that share the cases. [default: one a processor, 8 with --real-clock]"),
+)
+"""What says which cases are played, against what, and by how many: the fields of a `Campaign`."""
+
+
+def _common(command: _Command) -> _Command:
+    for add in reversed(_COMMON):
+        command = add(command)
+    return command
+
+
+def _wall_limit(default_s: float) -> Callable[[_Command], _Command]:
+    return click.option("--wall-limit", metavar="S", type=click.FloatRange(1),
+                        help=f"End a run in guests after so many seconds. [default: {default_s:g}]")
 
 
 @cli.command(short_help="Run cases against a target.")
-@click.argument("paths", nargs=-1, metavar="[PATH]...", shell_complete=_complete_case)
-@click.option("--target", metavar="SPEC", default="linux", show_default=True, help=_TARGET_HELP,
-              shell_complete=_complete_target)
-@click.option("--family", type=click.Choice(["ipv4", "ipv6", "both"]), default="both", show_default=True,
-              help="IP family in which the cases run.")
-@click.option("-k", "expression", metavar="EXPR", default="", help="Only cases whose names match, as in pytest.")
-@click.option("-n", "workers", metavar="WORKERS", type=click.IntRange(0, 256),
-              help="Worker processes, 0 for none. [default: 8 where time is real, 0 where it is not]")
+@_common
+@_wall_limit(600)
 @click.option("--strict", is_flag=True, help="A SHOULD that is not kept fails the run.")
 @click.option("--slow", is_flag=True, help="Also run the cases that wait over 5 s; those of hours only in guests.")
-@click.option("--seed", type=int, default=0, show_default=True,
-              help="Chooses our initial sequence numbers, and in guests the kernel's random numbers.")
-@click.option("--virtual-time", is_flag=True,
-              help="Run inside a kernel whose clock skips idle time, with default timers: --target uml:NAME.")
-@click.option("--kernel", metavar="NAME", default="",
-              help="Which kernel of `tcpqual kernel list`. [default: the newest of Debian's]")
 @click.option("--real-clock", is_flag=True, help="Let that kernel keep real time, with short timers.")
-@click.option("--shards", metavar="N", type=click.IntRange(1, 64),
-              help="Guests that share the cases. [default: one a processor, 8 with --real-clock]")
-@click.option("--wall-limit", metavar="S", type=click.FloatRange(1),
-              help="End a run in guests after so many seconds. [default: 600]")
 @click.option("--results", metavar="FILE", default="reports/results.json", show_default=True,
               help="Where the results go. The page, JUnit, Allure and the captures stand beside it.")
 @click.option("--attach", is_flag=True, help="Attach ladder and capture to every Allure result, passed ones too.")
 @click.option("--allure/--no-allure", default=True, show_default=True, help="Write Allure results.")
-def run(paths: tuple[str, ...], target: str, family: str, expression: str, workers: int | None, strict: bool,
-        slow: bool, seed: int, virtual_time: bool, kernel: str, real_clock: bool, shards: int | None,
-        wall_limit: float | None, results: str, attach: bool, allure: bool) -> int:
+def run(strict: bool, slow: bool, attach: bool, allure: bool, **chosen: Any) -> int:
     """Run cases against a target, show the verdicts, write the reports.
 
     PATH is a case as results name it (handshake/passive::syn_draws_syn_ack), a topic, a topic/module, a file or a
@@ -114,66 +126,51 @@ def run(paths: tuple[str, ...], target: str, family: str, expression: str, worke
 
     Exit status: 0 conformant, 1 not, 2 usage, 3 error of the harness or target, 4 nothing verified.
     """
-    from .suite import count, node_ids, play, suite
-    from .targets.base import FAMILIES
-    from .targets.registry import clock_of, needs_guest, needs_namespaces, parse_spec
-    from .targets.uml import canonical
+    from .campaign import Campaign
 
-    target = canonical(target, virtual_time=virtual_time, kernel=kernel)
-    profile = parse_spec(target, real_clock=real_clock)
-    if real_clock and not needs_guest(profile):
-        raise UsageError("--real-clock: goes with --virtual-time or --target uml:NAME; other targets have one clock")
-    families = FAMILIES if family == "both" else (family,)
-    nodes = [node for path in paths for node in node_ids(path, families)] or [str(suite())]
-    few = count(nodes, expression) * len(families) <= _FEW
-    if needs_guest(profile):
-        if workers:
-            raise UsageError("-n: a guest has one processor; allowed: --shards N, guests side by side")
-        workers, shards = 0, shards or (1 if few else None)
-    elif shards or wall_limit:
-        raise UsageError("--shards and --wall-limit: go with --virtual-time or --target uml:NAME, a run in guests")
-    elif workers is None:
-        workers = 0 if few or clock_of(profile) != "real" else _REAL_TIME_WORKERS
-    folder = _writable(Path(results))
-    if needs_namespaces(profile):
-        _get_rights()
-    arguments = ["--verdicts", f"--target={target}", f"--family={family}", f"--seed={seed}", f"--results={results}",
-                 f"--shards={shards or 0}",
-                 f"--junitxml={folder / 'junit.xml'}", f"--numprocesses={workers}", "--dist=worksteal"]
-    arguments += ["-k", expression] if expression else []
-    arguments += [f"--wall-limit={wall_limit}"] if wall_limit else []
-    flags = (("--strict-should", strict), ("--slow", slow), ("--attach", attach), ("--real-clock", real_clock))
-    arguments += [word for word, wanted in flags if wanted]
+    campaign = Campaign(**chosen)
+    folder = Path(campaign.results).parent
+    words = [f"--junitxml={folder / 'junit.xml'}"]
+    flags = (("--strict-should", strict), ("--slow", slow), ("--attach", attach))
+    words += [word for word, wanted in flags if wanted]
     if allure:
-        arguments += [f"--alluredir={folder / 'allure-results'}", "--clean-alluredir"]
-    status, began = play([*arguments, *nodes])
-    return status if began or status != NOTHING_VERIFIED else USAGE
+        words += [f"--alluredir={folder / 'allure-results'}", "--clean-alluredir"]
+    return campaign.play(words)
 
 
-def _writable(results: Path) -> Path:
-    """The folder of the reports, which is made. Raises UsageError if nothing can be written there."""
-    if results.is_dir():
-        raise UsageError(f"--results {results}: a folder; name a file")
-    folder = results.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--results {results}: cannot make {folder}: {error.strerror}") from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"--results {results}: cannot write to {folder}: permission denied")
-    return folder
+@cli.command(short_help="Show which lies of a target cases do not notice.")
+@_common
+@_wall_limit(_AUDIT_LIMIT_S)
+@click.option("--lie", metavar="LIE@N", default="",
+              help="This lie alone, with its exchange: seq+1@3, the target's third segment; errno@a2, its second "
+                   "answer to a call.")
+@click.option("--all", "every", is_flag=True,
+              help="Lies about every segment, not only the first, a middle and the last of those alike.")
+@click.option("--results", metavar="FILE",
+              help="Where the results go. [default: reports/audit/results.json, of one lie reports/audit/lie]")
+@click.option("--html", metavar="FILE",
+              help="Where the audit's page goes. [default: audit.html beside the results, of one lie none]")
+@click.option("--fail-under", metavar="PERCENT", type=click.FloatRange(0, 100),
+              help="Fail if fewer of the lies are noticed.")
+def audit(lie: str, every: bool, results: str | None, html: str | None, fail_under: float | None,
+          **chosen: Any) -> int:
+    """Play each case once for every lie of the target, and show the lies that nobody notices.
 
+    A lie is one thing that the target said, changed on its way to the injector. PATH is as in `tcpqual run`.
 
-def _get_rights() -> None:
-    """Network namespaces, in a user namespace of our own if need be. Raises UsageError if they cannot be had."""
-    from .wire.errors import LinkError
-    from .wire.netns import can_make_namespaces, enter_user_namespace
+    Exit status: 0, or with --lie noticed; 1 below --fail-under, or with --lie not noticed; 2 usage; 3 error of the
+    harness or target; 4 nothing audited, or with --lie inconclusive.
+    """
+    from .auditing import audit as play
+    from .campaign import Campaign
 
-    if not can_make_namespaces():
-        try:
-            enter_user_namespace()
-        except LinkError as error:
-            raise UsageError(str(error)) from None
+    if lie and (every or fail_under is not None):
+        raise UsageError("--lie: one lie alone; --all and --fail-under do not go with it")
+    # One lie that is told again leaves the results of the whole audit alone.
+    chosen["results"] = results or ("reports/audit/lie/results.json" if lie else "reports/audit/results.json")
+    # An audit computes more than it waits.
+    campaign = Campaign(guest_limit=_AUDIT_LIMIT_S, real_time_workers=len(os.sched_getaffinity(0)), **chosen)
+    return play(campaign, lie=lie, every=every, html=html, fail_under=fail_under)
 
 
 # -- looking things up ------------------------------------------------------------------------------------------------
@@ -360,11 +357,12 @@ def connect(**options: Any) -> int:
 
     Exit status: 0 the connection opened, 1 it was refused, 2 usage, 3 no answer.
     """
+    from .campaign import get_rights
     from .connect import connect as play
     from .way import Options
 
     if not options["interface"]:
-        _get_rights()
+        get_rights()
     return play(Options(**options), click.echo)
 
 
@@ -378,8 +376,9 @@ def bench(file: str | None, runs: int | None) -> int:
     Exit status: 0 if every bound is reached, 1 if not.
     """
     from . import bench as figures
+    from .campaign import get_rights
 
-    _get_rights()
+    get_rights()
     return figures.bench(file, runs or 0, click.echo)
 
 

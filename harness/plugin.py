@@ -412,10 +412,18 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
                           proof=run.case.story.proof)
     run.record = record_of(run)
     if (auditor := item.config.stash.get(_AUDITOR, None)) is not None:
-        run.record["audit"] = auditor.audit(item)
+        run.record["audit"] = _audited(auditor, item)
     item.user_properties.extend(properties(run.record))
     _report_to_allure(item, run.record)
     return _announce(item, run.judgement, error)
+
+
+def _audited(auditor: Auditor, item: pytest.Item) -> dict[str, Any]:
+    try:
+        return auditor.audit(item)
+    except UsageError as error:
+        # Nothing is wrong with the case: the command says so when all is over, wherever this is played.
+        return {"misused": str(error)}
 
 
 def _announce(item: pytest.Item, judgement: Judgement, error: BaseException | None) -> None:

@@ -168,7 +168,9 @@ class Recorder:
             return
         for fault in (*self._uncollected.values(), *self._faults):
             print(fault, file=sys.stderr)
-        if self.document is not None and (self._ended != USAGE or self.document["cases"]):
+        # What an audit has found is told by the command that asked for it.
+        if self.document is not None and not self._config.getoption("audit") and (
+                self._ended != USAGE or self.document["cases"]):
             self._print()
 
     def _print(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
-from harness import __version__, cli, doctor, suite
+from harness import __version__, campaign, cli, doctor, suite
 from harness.requirements.catalogue import load
 from harness.wire.errors import TargetError, UsageError
 
@@ -38,7 +38,7 @@ def test_help_names_every_command() -> None:
     done = tcpqual("--help")
     assert done.returncode == 0
     commands = [line.split()[0] for line in done.stdout.partition("Commands:\n")[2].splitlines()]
-    assert commands == ["run", "list", "show", "diff", "kernel", "doctor", "connect", "bench", "completion"]
+    assert commands == ["run", "audit", "list", "show", "diff", "kernel", "doctor", "connect", "bench", "completion"]
     assert tcpqual().stdout == done.stdout
 
 
@@ -90,7 +90,8 @@ def test_completing(words: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(("words", "line"), [
-    (["rum"], "'rum': no such command; there are run, list, show, diff, kernel, doctor, connect, bench, completion"),
+    (["rum"], "'rum': no such command; there are run, audit, list, show, diff, kernel, doctor, connect, "
+     "bench, completion"),
     (["run", "--fmily", "x"], "No such option '--fmily'. Did you mean '--family'?"),
     (["run", "--family", "x"], "Invalid value for '--family': 'x' is not one of 'ipv4', 'ipv6', 'both'."),
     (["run", "-n", "x"], "Invalid value for '-n': 'x' is not a valid integer range."),
@@ -108,6 +109,18 @@ def test_completing(words: str, expected: str) -> None:
     (["run", "./none.py"], "./none.py: no such file or folder"),
     (["run", "cases/closed/test_reset.py::test_none"],
      "cases/closed/test_reset.py::test_none: no such test in that file; there are test_syn_is_refused"),
+    (["audit", "zzz"], "zzz: no such case, topic or file; `tcpqual list` names all"),
+    (["audit", "--target", "lunix"], "'lunix': no such profile; there are "),
+    (["audit", "--slow"], "No such option '--slow'."),
+    (["audit", "--shards", "2"], "--shards and --wall-limit: go with --virtual-time or --target uml:NAME"),
+    (["audit", "--fail-under", "101"], "Invalid value for '--fail-under': 101.0 is not in the range 0<=x<=100."),
+    (["audit", "--html", "cases"], "--html cases: a folder; name a file"),
+    (["audit", "--results", "/proc/none/x"], "--results /proc/none/x: cannot make /proc/none: No such file"),
+    (["audit", "--lie", "seq+1"], "--lie seq+1: allowed: LIE@N, about the target's N-th segment (seq+1@3), or LIE@aN"),
+    (["audit", "--lie", "seq+1@0"], "--lie seq+1@0: allowed: LIE@N"),
+    (["audit", "--lie", "seq+2@3"], "--lie seq+2@3: no such lie; did you mean seq+1"),
+    (["audit", "--lie", "seq+1@3", "--all"], "--lie: one lie alone; --all and --fail-under do not go with it"),
+    (["audit", "--lie", "seq+1@3", "--fail-under", "0"], "--lie: one lie alone; --all and --fail-under do not go"),
     (["list", "--uncovered"], "--uncovered: goes with --requirements"),
     (["list", "--requirements", "closed"], "closed: --requirements lists those of all cases; no PATH goes with it"),
     (["show", "RFC9293-MUST-2a"], "'RFC9293-MUST-2a': no such requirement; did you mean RFC9293-MUST-2"),
@@ -144,7 +157,7 @@ def test_missing_rights_are_wrong_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(netns, "can_make_namespaces", lambda: False)
     monkeypatch.setattr(netns, "enter_user_namespace", refuse)
     with pytest.raises(UsageError, match="user namespace: not permitted"):
-        cli._get_rights()
+        campaign.get_rights()
 
 
 @pytest.mark.parametrize(("error", "status", "line"), [

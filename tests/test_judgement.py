@@ -139,9 +139,15 @@ def test_inconclusive_is_no_unexpected_pass():
 
 
 def test_what_was_found_before_it_became_inconclusive_is_kept():
-    judgement = judged(finding(), error=Inconclusive("not there"))
+    judgement = judged(finding(level="SHOULD"), error=Inconclusive("not there"))
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert len(judgement.findings) == 1
+
+
+def test_a_must_broken_on_the_way_is_a_failure_wherever_the_case_ended():
+    judgement = judged(finding(source="oracle"), error=Inconclusive("not there"))
+    assert judgement.verdict is Verdict.FAIL
+    assert judgement.reason == "RFC9293-MUST-2: expected R 0:0(0), got . 0:0(0) ack 1"
 
 
 @pytest.mark.parametrize(("error", "reason"), [

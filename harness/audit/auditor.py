@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -117,8 +117,8 @@ class Recording:
     frames: list[Frame]
     answers: list[Answer]
 
-    def play(self, stage: Stage, deed: Deed | None = None) -> tuple[Played, bool]:
-        """Play the tape, and tell this lie; also says whether it was told. Raises Diverged."""
+    def play(self, stage: Stage, deed: Deed | None = None) -> Played:
+        """Play the tape, and tell this lie. Raises Diverged."""
         original = self.booth.target
         player = Player(self.tape)
         tape_link, tape_upper = ReplayLink(player, original.link), ReplayUpper(player)
@@ -127,12 +127,21 @@ class Recording:
         injector = Injector(link=link, clock=clock, neighbour=phantom_neighbour())
         target = replace(original, link=link, upper=upper, clock=clock, injector=injector, ports=copy.copy(self.ports))
 
+        cases: list[Case] = []
+
         def begin(case: Case) -> None:
+            cases.append(case)
             link.begin(case, deed)
             upper.begin(case, deed)
 
-        played = stage.play(target, begin=begin, end=lambda case: None)
-        return played, link.told or upper.told
+        try:
+            return stage.play(target, begin=begin, end=lambda case: None)
+        except Diverged:
+            # What has been found stays found, whatever comes.
+            played = stage.judged(cases[0], target, None)
+            if _ruled(_essence(played)[1] - _essence(self.played)[1]):
+                return played
+            raise
 
 
 class Auditor:
@@ -193,7 +202,7 @@ class Auditor:
 
     def _tell(self, stage: Stage, recording: Recording, deed: Deed) -> tuple[Played, bool]:
         try:
-            return recording.play(stage, deed)[0], False
+            return recording.play(stage, deed), False
         except Diverged:
             return self._booth.play(stage, deed), True
 
@@ -283,22 +292,30 @@ def _essence(played: Played) -> tuple[Verdict, frozenset[Any]]:
 
 
 def _known_by(finding: Finding) -> Any:
-    return finding.requirement, finding.source, finding.expected, finding.got, finding.fields, finding.deviation
+    """What makes two findings of two runs the same; the ledger has looked at the wording of those it knows."""
+    if finding.deviation is not None:
+        return finding.requirement, finding.source, finding.fields, finding.deviation
+    return finding.requirement, finding.source, finding.fields, finding.expected, finding.got
 
 
 def _outcome(base: tuple[Verdict, frozenset[Any]], played: Played) -> str:
     """What became of a lie: noticed, fingerprint, inconclusive, error or survived."""
     verdict, findings = _essence(played)
+    changed = findings ^ base[1]
     if verdict is Verdict.ERROR:
         return "error"
+    if _ruled(changed):
+        return "noticed"
     if verdict is Verdict.INCONCLUSIVE:
         return "inconclusive"
     if verdict is not base[0]:
         return "noticed"
-    changed = findings ^ base[1]
-    if any(source != FINGERPRINT for _, source, *_ in changed):
-        return "noticed"
     return "fingerprint" if changed else "survived"
+
+
+def _ruled(changed: Iterable[Any]) -> bool:
+    """True if there is more among these findings than what is not as the profile pins it."""
+    return any(source != FINGERPRINT for _, source, *_ in changed)
 
 
 def _free(deed: Deed, telling: _Telling, frees: Sequence[Declared]) -> str:

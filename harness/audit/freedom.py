@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ..wire.errors import UsageError
-from ..wire.segment import PSH, RST, SYN, Segment
+from ..wire.segment import RST, SYN, Segment
 
 if TYPE_CHECKING:
     import pytest
@@ -31,7 +31,31 @@ class Freedom:
     where: Callable[[Segment], bool] = lambda segment: True
 
 
-FREEDOMS: Final[tuple[Freedom, ...]] = ()
+def _opens(segment: Segment) -> bool:
+    return segment.has(SYN) and not segment.has(RST)
+
+
+def _goes_on(segment: Segment) -> bool:
+    return not segment.has(SYN) and not segment.has(RST)
+
+
+def _carries_data(segment: Segment) -> bool:
+    return bool(segment.payload)
+
+
+FREEDOMS: Final[tuple[Freedom, ...]] = (
+    Freedom(lies=("ip-id",), requirement="RFC6864-ATOMIC-TX",
+            reason="the identification of a datagram that nobody may cut says nothing"),
+    Freedom(lies=("seq+1", "seq-1", "seq+2^31"), requirement="RFC9293-MUST-8", where=_opens,
+            reason="any initial number will do, as long as no later segment tells that it was another"),
+    Freedom(lies=("tsval-1",), requirement="RFC7323-TS-19",
+            reason="the first time stamp of a connection may be any number"),
+    Freedom(lies=("psh",), requirement="RFC9293-MAY-16", where=_carries_data,
+            reason="data behind which more is waiting may be pushed or not; the last of it is looked at"),
+    Freedom(lies=("win+1", "win-1", "win*2"), requirement="RFC9293-SHLD-14", where=_goes_on,
+            reason="how much room there is the receiver alone knows; an edge that was offered is looked at"),
+)
+"""All there are; a case may declare more for itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,18 +88,3 @@ def freedom_for(name: str, segment: Segment | None) -> Freedom | None:
     if segment is None:
         return None
     return next((freedom for freedom in FREEDOMS if name in freedom.lies and freedom.where(segment)), None)
-
-
-def is_reset(segment: Segment) -> bool:
-    """True for a segment that resets."""
-    return segment.has(RST)
-
-
-def is_plain(segment: Segment) -> bool:
-    """True for a segment that neither opens nor resets."""
-    return not segment.has(SYN) and not segment.has(RST)
-
-
-def pushes_nothing(segment: Segment) -> bool:
-    """True for data without PSH."""
-    return bool(segment.payload) and not segment.has(PSH)

@@ -123,7 +123,8 @@ class LyingLink:
         if manner in ("instead", "after") and octets is None:
             return self._queue.append(frame)
         self.told = True
-        self._case.step("note", f"the lie {deed.name} begins here", "changed")
+        # At the frame's own instant, so that it stands before what is changed, in whatever order steps are sorted.
+        self._case.step("note", f"the lie {deed.name} begins here", "changed").at_ns = frame.stamp_ns
         if manner == "instead" and octets is not None:
             self._queue.append(replace(frame, data=octets))
         elif manner == "after" and octets is not None:
@@ -202,6 +203,7 @@ class LyingCall:
             if changed is not None:
                 self._upper.tell()
                 if changed is NEVER:
+                    self._upper.silence(self)
                     return None
                 told = changed
         return replace(told, call=self)
@@ -240,6 +242,11 @@ class LyingUpper:
         self.told = True
         if self._case is not None and self._deed is not None:
             self._case.step("note", f"the lie {self._deed.name} begins here", "changed")
+
+    def silence(self, call: LyingCall) -> None:
+        """Wait for this call no more: its descriptor stays ready, and to look at it again and again takes time."""
+        if self._case is not None:
+            self._case.stop(call)
 
     def _next(self, method: str) -> Answer:
         answer = Answer(at=len(self.answers) + 1, method=method)

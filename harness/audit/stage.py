@@ -72,6 +72,10 @@ class Stage:
             end(case)
         except HarnessError as raised:
             error = raised
+        return self.judged(case, target, error)
+
+    def judged(self, case: Case, target: Target, error: BaseException | None) -> Played:
+        """What the case comes to that has ended with this exception or none."""
         story = case.story
         judgement = judge(story.findings, error, ledger=target.profile.ledger, case_id=ledger_name(self._item),
                           family=family_of(self._item), version=target.version, proof=story.proof)

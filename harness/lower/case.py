@@ -12,7 +12,7 @@ import struct
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from ..requirements.catalogue import Requirement, load
@@ -34,6 +34,7 @@ from .verdict import Finding, Inconclusive, Mismatch, Step, Story, TimingCheck
 _FIRST_PORT: Final = 20000
 _PORTS: Final = 40000
 _WRAPPING_ROOM: Final = 80
+_MALFORMED: Final = "RFC791-IHL-1"
 _VIOLATIONS: Final = 100
 """So many different segments that break one rule are enough to write down."""
 
@@ -207,8 +208,9 @@ class Case:
 
     def take_malformed(self, frame: Frame) -> str:
         """An IP header that its frame does not bear out: nobody can say whom it is for, so it is everybody's."""
-        step = self.step("target", f"malformed IP packet in {len(frame.data)} octets")
-        self._others.append(step)
+        step = self.step("target", f"malformed IP packet in {len(frame.data)} octets", "unexpected")
+        self.violation(requirement=_MALFORMED, level=self.level_of(_MALFORMED), got=step.text, fields=("ip",),
+                       expected="IP packets whose header tells their length", step=self.story.index(step))
         return step.text
 
     # -- waiting -----------------------------------------------------------------------------------------------------
@@ -291,20 +293,25 @@ class Case:
         return next(binding, "none"), "MUST"
 
     def mismatch(self, *, expected: str, got: str, rule: str | None = None, fields: Sequence[str] = (),
-                 state: str = "", detail: str = "", step: Step | None = None, stray: bool = False) -> Mismatch:
+                 state: str | Callable[[], str] = "", detail: str = "", step: Step | None = None,
+                 stray: bool = False) -> Mismatch:
         """The finding that ends the case; raise it. `step` is the line it is about, the last one by default.
+
+        `state` is the connection's, or how to ask for it, which is done when all else has been written down.
 
         `stray` is something that no step of the case speaks of: see `closed_world`.
 
         While the case is only being brought to where it begins, the same is an `Inconclusive` (DESIGN, rule 3).
         """
         requirement, level = self.closed_world() if stray else self.requirement(rule)
-        finding = Finding(requirement=requirement, level=level, source="case", expected=expected, got=got,
-                          fields=tuple(fields), step=self.story.index(step), state=state, detail=detail)
         if self._in_preamble:
             raise Inconclusive(f"the target could not be brought to where the case begins: expected {expected}, "
                                f"got {got}")
+        finding = Finding(requirement=requirement, level=level, source="case", expected=expected, got=got,
+                          fields=tuple(fields), step=self.story.index(step), detail=detail)
         self.story.findings.append(finding)
+        finding = replace(finding, state=state if isinstance(state, str) else state())
+        self.story.findings[-1] = finding
         return Mismatch(finding)
 
     def advise(self, *, expected: str, got: str, rule: str) -> None:

@@ -14,7 +14,7 @@ from ..wire.clock import SECOND
 from ..wire.codec import decode, encode
 from ..wire.errors import ScriptError
 from ..wire.notation import Notation, parse, render
-from ..wire.segment import ACK, FIN, RST, SYN, Flow, Segment
+from ..wire.segment import ACK, AE, CWR, ECE, FIN, RST, SYN, URG, Flow, Kind, Segment
 from . import stream
 from .injector import Transmission
 from .matching import WILDCARDS, Pattern, describe, differences, of_segment
@@ -33,6 +33,9 @@ DEFAULT_WINDOW: Final = 65535
 _QUESTIONS: Final = (0.5, 0.75, 0.9)
 """At which parts of its time a state is asked for that has to last."""
 
+_STEADY: Final = ACK | URG | ECE | CWR | AE | RST
+"""The flags that a repetition has as well; PSH and FIN move with what a segment carries."""
+
 _SYN_NUMBER: Final = 256
 _FIN_NUMBER: Final = 257
 
@@ -42,6 +45,12 @@ def _numbered(segment: Segment) -> dict[int, int]:
     said = [*([_SYN_NUMBER] if segment.has(SYN) else ()), *(segment.payload or b""),
             *([_FIN_NUMBER] if segment.has(FIN) else ())]
     return {arithmetic.add(segment.seq or 0, at): what for at, what in enumerate(said)}
+
+
+def _manner(segment: Segment) -> tuple[int, int | None, tuple[int, ...]]:
+    """What a repetition has in common with what it repeats, but for its octets and the numbers that move on."""
+    kinds = tuple(option.kind for option in segment.options or () if option.kind != Kind.SACK)
+    return (segment.flags or 0) & _STEADY, segment.urgent, kinds
 
 
 @dataclass(slots=True, kw_only=True)
@@ -221,6 +230,8 @@ class Peer:
         for known in reversed(self._arrived):
             if known.has(RST) or not self._overlap(known, segment):
                 continue
+            if _manner(known) != _manner(segment):
+                return None
             numbered = _numbered(known)
             again = left.keys() & numbered.keys()
             if any(left[number] != numbered[number] for number in again):
@@ -248,7 +259,8 @@ class Peer:
         """The next segment of the target on this connection has to be this one.
 
         `due` (`after(T)`) asserts when it comes; else `within_s` bounds the wait (None: the profile's time for an
-        answer). `allow` lists segments that may come before. `rule` names the requirement a mismatch is held against.
+        answer). `allow` lists segments that may come before, each once (`[X] * 3`: three
+        times). `rule` names the requirement a mismatch is held against.
         `wild` overrides fields, None meaning *don't care*. Raises Mismatch.
         """
         return self.expect_one_of([what], due, within_s=within_s, allow=allow, rule=rule, **wild)
@@ -268,7 +280,7 @@ class Peer:
             unlike = [self._unlike(pattern, segment) for pattern in patterns]
             if [] in unlike:
                 break
-            if any(not self._unlike(self._pattern(other, {}), segment) for other in allowed):
+            if self._take_allowed(allowed, segment):
                 arrival.step.mark = "allowed"
                 self._accept(arrival)
             elif self._repeated_because_we_were_late(segment):
@@ -333,13 +345,13 @@ class Peer:
                 expected=f"{arrival.step.text} after {(check.earliest_ns - began) / SECOND:.3f} to "
                          f"{(check.latest_ns - began) / SECOND:.3f} s",
                 got=f"{arrival.step.text} after {(check.got_ns - began) / SECOND:.3f} s",
-                rule=rule, fields=("time",), state=self._state(), step=arrival.step)
+                rule=rule, fields=("time",), state=self._state, step=arrival.step)
 
     def _missing(self, patterns: Sequence[Pattern], due: After | None, rule: str | None) -> Exception:
         wanted = self._described(patterns)
         when = f" after {due.due_s:g} s" if due is not None else ""
         self.case.step("note", f"missing: {wanted}{when}", "missing")
-        return self.case.mismatch(expected=wanted + when, got="nothing", rule=rule, state=self._state())
+        return self.case.mismatch(expected=wanted + when, got="nothing", rule=rule, state=self._state)
 
     def _different(self, arrival: Arrival, patterns: Sequence[Pattern], unlike: Sequence[list[str]],
                    rule: str | None) -> Exception:
@@ -350,7 +362,7 @@ class Peer:
             came, due = arrival.segment.payload or b"", self._due(arrival.segment) or b""
             detail = f"payload {came[:32]!r}, due {due[:32]!r}"
         return self.case.mismatch(expected=self._described(patterns), got=arrival.step.text, rule=rule, fields=fields,
-                                  state=self._state(), detail=detail, step=arrival.step)
+                                  state=self._state, detail=detail, step=arrival.step)
 
     def _described(self, patterns: Sequence[Pattern]) -> str:
         return " or ".join(describe(pattern, seq_base=self.irs or 0, ack_base=self.iss) for pattern in patterns)
@@ -371,7 +383,7 @@ class Peer:
         allowed = list(allow)
         while self._inbox:
             arrival = self._inbox.popleft()
-            if any(not self._unlike(self._pattern(other, {}), arrival.segment) for other in allowed):
+            if self._take_allowed(allowed, arrival.segment):
                 arrival.step.mark = "allowed"
                 self._accept(arrival)
                 continue
@@ -379,8 +391,16 @@ class Peer:
                 arrival.step.mark = "allowed"
                 continue
             arrival.step.mark = "unexpected"
-            raise self.case.mismatch(expected=expected, got=arrival.step.text, rule=rule, state=self._state(),
+            raise self.case.mismatch(expected=expected, got=arrival.step.text, rule=rule, state=self._state,
                                      step=arrival.step, stray=stray)
+
+    def _take_allowed(self, allowed: list[Spec], segment: Segment) -> bool:
+        """True if the segment is one of those that may come; each of them once."""
+        for at, other in enumerate(allowed):
+            if not self._unlike(self._pattern(other, {}), segment):
+                del allowed[at]
+                return True
+        return False
 
     def expect_state(self, state: str, *, rule: str | None = None) -> None:
         """The target itself must say that the connection is in this state (RFC 9293, 3.3.2).

@@ -126,10 +126,9 @@ class Story:
     checks: list[TimingCheck] = field(default_factory=list)
 
     def index(self, step: Step | None = None) -> int:
-        """The place of a step in the story, the last one's by default."""
-        if step is not None:
-            return next(at for at, known in enumerate(self.steps) if known is step)
-        return max(0, len(self.steps) - 1)
+        """The place of a step in the story, the last one's by default and for a step that a case has struck out."""
+        last = max(0, len(self.steps) - 1)
+        return next((at for at, known in enumerate(self.steps) if known is step), last)
 
     def closed(self) -> Story:
         """A copy in the order in which things happened, to which nothing is added any more.

@@ -29,6 +29,7 @@ _WORDS: Final = {
     "unexpected": "<- unexpected",
     "missing": "<- missing",
     "mismatch": "<- mismatch",
+    "changed": "<- changed",
     "allowed": "   allowed",
 }
 _MARK_WIDTH: Final = max(map(len, _WORDS.values()))

@@ -36,16 +36,17 @@ def judge(findings: Sequence[Finding], error: BaseException | None, *, ledger: L
     A ledger entry that names the case and was not met is an unexpected pass, if the case ran to its end without any
     other finding. A mismatch ends its case before all was looked at; held against a MAY alone it says that the target
     does not do what it need not, and that makes the case not applicable, never a pass. What the case leaves out does
-    not excuse what it has found before. What is not as the profile pins it has no say in any of this.
+    not excuse what it has found before, and neither does a target that could not be brought to where the case begins:
+    a MUST that the oracle saw broken on the way is a failure. What is not as the profile pins it has no say in any of this.
     """
     known = tuple(explained(finding, ledger, case_id, family, version) for finding in findings)
     ruled = tuple(finding for finding in known if finding.source != SOURCE)
     verdict = worst(ruled)
     if isinstance(error, NotApplicable) and verdict is not Verdict.FAIL:
         return Judgement(verdict=Verdict.NOT_APPLICABLE, reason=str(error), findings=known)
-    if isinstance(error, Inconclusive):
+    if isinstance(error, Inconclusive) and verdict is not Verdict.FAIL:
         return Judgement(verdict=Verdict.INCONCLUSIVE, reason=str(error), findings=known)
-    if error is not None and not isinstance(error, (Mismatch, NotApplicable)):
+    if error is not None and not isinstance(error, (Mismatch, NotApplicable, Inconclusive)):
         return Judgement(verdict=Verdict.ERROR, reason=f"{type(error).__name__}: {error}", findings=known)
     if verdict is not Verdict.PASS:
         # What the case itself demanded says more than what the oracle noticed on the way.

@@ -146,6 +146,9 @@ class Shards:
         record = data.get("tcpqual")
         if record is not None and record["capture"]:
             self._take_capture(guest, record, data)
+        if data["outcome"] == "skipped" and isinstance(data["longrepr"], list):
+            # A skip's place and reason are a tuple to pytest's JUnit; JSON knows none.
+            data["longrepr"] = tuple(data["longrepr"])
         report = self._config.hook.pytest_report_from_serializable(config=self._config, data=data)
         self._config.hook.pytest_runtest_logreport(report=report)
 
