@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
@@ -36,6 +37,8 @@ _COMPLEMENT: Final = bytes(range(255, -1, -1))
 _ROUND_ADDRESSES: Final = _ADDRESSES * len(_LOW_PORTS)
 _ROUND_LOW_PORTS: Final = b"".join(bytes((octet,)) * len(_ADDRESSES) for octet in _LOW_PORTS)
 _ETHERNET: Final = 14
+_KEPT: Final = 8
+"""Slices that are kept once they are built, a megabyte each."""
 _SLICE: Final = 1 << 14
 """SYNs that are built at a time: enough to be quick, few enough to stay in the processor's cache and to keep time."""
 
@@ -106,6 +109,10 @@ def _with_identification(packet: bytes, number: int) -> bytes:
     return packet[:4] + number.to_bytes(2, "big") + packet[6:10] + checksum.to_bytes(2, "big") + packet[12:]
 
 
+_forged = lru_cache(maxsize=_KEPT)(forged_syns)
+"""An audit plays the same flood again and again."""
+
+
 class Flood:
     """Forged SYNs to one port of the target.
 
@@ -133,8 +140,8 @@ class Flood:
         first, wanted = self.sent, self.sent + count
         while self.sent < wanted and time.perf_counter() - began < within_s:
             size = min(_SLICE, wanted - self.sent)
-            frames, frame_size = forged_syns(self._header, self._case.addresses.target, self.port, first=self.sent,
-                                             count=size)
+            frames, frame_size = _forged(self._header, self._case.addresses.target, self.port, first=self.sent,
+                                         count=size)
             taken = link.burst(frames, frame_size)
             self.sent += taken
             if taken < size:

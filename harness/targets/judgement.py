@@ -37,7 +37,7 @@ def judge(findings: Sequence[Finding], error: BaseException | None, *, ledger: L
     other finding. A mismatch ends its case before all was looked at; held against a MAY alone it says that the target
     does not do what it need not, and that makes the case not applicable, never a pass. What the case leaves out does
     not excuse what it has found before, and neither does a target that could not be brought to where the case begins:
-    a MUST that the oracle saw broken on the way is a failure. What is not as the profile pins it has no say in any of this.
+    a MUST that the oracle saw broken on the way is a failure. What is not as the profile pins it has no say in this.
     """
     known = tuple(explained(finding, ledger, case_id, family, version) for finding in findings)
     ruled = tuple(finding for finding in known if finding.source != SOURCE)
