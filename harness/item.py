@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +48,7 @@ def is_case(item: pytest.Item) -> bool:
     return False
 
 
+@lru_cache(maxsize=8)
 def case_id(item: pytest.Item) -> str:
     """`topic/module::case`: stable, without family or parameters."""
     path = item.path.with_suffix("")

@@ -63,7 +63,8 @@ class Booth:
         self._upper = TapedUpper(target.upper, target.clock.now)
         self.link = LyingLink(self._link, target.clock)
         self.upper = LyingUpper(self._upper)
-        self._injector = TapedInjector(link=self.link, clock=target.clock, neighbour=phantom_neighbour())
+        self.neighbour = phantom_neighbour()
+        self._injector = TapedInjector(link=self.link, clock=target.clock, neighbour=self.neighbour)
         self.target = replace(target, link=self.link, upper=self.upper, injector=self._injector)
 
     def play(self, stage: Stage, deed: Deed | None = None) -> Played:
@@ -124,7 +125,7 @@ class Recording:
         tape_link, tape_upper = ReplayLink(player, original.link), ReplayUpper(player)
         clock = ReplayClock(player, tape_link, tape_upper, kind=original.clock.kind)
         link, upper = LyingLink(tape_link, clock), LyingUpper(tape_upper)
-        injector = Injector(link=link, clock=clock, neighbour=phantom_neighbour())
+        injector = Injector(link=link, clock=clock, neighbour=self.booth.neighbour)
         target = replace(original, link=link, upper=upper, clock=clock, injector=injector, ports=copy.copy(self.ports))
 
         cases: list[Case] = []

@@ -7,6 +7,7 @@ import ipaddress
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Final
 
 from ..lower.case import Addresses, Ports
@@ -36,6 +37,7 @@ def packed(address: str) -> bytes:
     return ipaddress.ip_address(address).packed
 
 
+@cache
 def addresses(family: str) -> Addresses:
     """The two ends of a lab's link in one family."""
     return Addresses(local=packed(PHANTOM[family]), target=packed(TARGET[family]))
