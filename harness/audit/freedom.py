@@ -23,29 +23,35 @@ _WORDS: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freedom:
-    """One kind of lie that may pass, about the segments for which `where` holds."""
+    """One kind of lie that may pass, about the segments for which `where` holds; None stands for other packets."""
 
     lies: tuple[str, ...]
     requirement: str
     reason: str
-    where: Callable[[Segment], bool] = lambda segment: True
+    where: Callable[[Segment | None], bool] = lambda segment: segment is not None
 
 
-def _opens(segment: Segment) -> bool:
-    return segment.has(SYN) and not segment.has(RST)
+def _opens(segment: Segment | None) -> bool:
+    return segment is not None and segment.has(SYN) and not segment.has(RST)
 
 
-def _goes_on(segment: Segment) -> bool:
-    return not segment.has(SYN) and not segment.has(RST)
+def _goes_on(segment: Segment | None) -> bool:
+    return segment is not None and not segment.has(SYN) and not segment.has(RST)
 
 
-def _carries_data(segment: Segment) -> bool:
-    return bool(segment.payload)
+def _carries_data(segment: Segment | None) -> bool:
+    return segment is not None and bool(segment.payload)
+
+
+def _no_segment(segment: Segment | None) -> bool:
+    return segment is None
 
 
 FREEDOMS: Final[tuple[Freedom, ...]] = (
     Freedom(lies=("ip-id",), requirement="RFC6864-ATOMIC-TX",
             reason="the identification of a datagram that nobody may cut says nothing"),
+    Freedom(lies=("ip-id",), requirement="RFC6864-UNIQUE", where=_no_segment,
+            reason="another identification does as well, as long as it is not used again"),
     Freedom(lies=("seq+1", "seq-1", "seq+2^31"), requirement="RFC9293-MUST-8", where=_opens,
             reason="any initial number will do, as long as no later segment tells that it was another"),
     Freedom(lies=("tsval-1",), requirement="RFC7323-TS-19",
@@ -85,6 +91,4 @@ def declared(item: pytest.Item, known: frozenset[str]) -> list[Declared]:
 
 def freedom_for(name: str, segment: Segment | None) -> Freedom | None:
     """The freedom that covers this lie about this segment, None if there is none."""
-    if segment is None:
-        return None
     return next((freedom for freedom in FREEDOMS if name in freedom.lies and freedom.where(segment)), None)

@@ -200,9 +200,11 @@ class Connection:
         self._called(step.text, self._case.upper.shutdown(self.handle, half), None, step)
 
     def close(self, *, linger_s: int | None = None) -> Pending:
-        """Close the socket; the outcome matters only with a linger time."""
+        """Close the socket; nobody need ask for the outcome, but by the end of the case it may not be an error."""
         self._case.step("api", "close()" if linger_s is None else f"close(), linger {linger_s} s")
-        return Pending(self._case, self._case.upper.close(self.handle, linger_s=linger_s))
+        call = self._case.upper.close(self.handle, linger_s=linger_s)
+        self._case.closings += [call] if linger_s is None else []
+        return Pending(self._case, call)
 
     def abort(self) -> None:
         """ABORT of RFC 9293, 3.9.1.5."""

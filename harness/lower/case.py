@@ -25,7 +25,7 @@ from ..wire.icmp import IcmpMessage, decode_icmp
 from ..wire.ip import Packet
 from ..wire.notation import render
 from ..wire.segment import RST, Flow, Segment
-from .fingerprint import LEVEL, SOURCE, Fingerprint, Pins, Unlike
+from .fingerprint import LEVEL, SOURCE, Fingerprint, Pins, Unlike, judge_icmp
 from .injector import Injector, Transmission
 from .peer import Peer
 from .timing import After, Stamped, Timing
@@ -34,6 +34,7 @@ from .verdict import Finding, Inconclusive, Mismatch, Step, Story, TimingCheck
 _FIRST_PORT: Final = 20000
 _PORTS: Final = 40000
 _WRAPPING_ROOM: Final = 80
+_IP_CHECKSUM: Final = "RFC1122-IP-CKSUM"
 _MALFORMED: Final = "RFC791-IHL-1"
 _VIOLATIONS: Final = 100
 """So many different segments that break one rule are enough to write down."""
@@ -106,6 +107,7 @@ class Case:
         self.streams: dict[Flow, bytearray] = {}
         self.trace: list[tuple[Frame, str]] = []
         self.handles: list[object] = []
+        self.closings: list[object] = []
         self._ports = ports
         self._seed = seed
         self._observer = observer
@@ -197,6 +199,11 @@ class Case:
             return ""
         step = self.step("target", _icmp_text(message))
         self._icmp.append((message, step))
+        if not ip.header_is_good(packet):
+            self.violation(requirement=_IP_CHECKSUM, level=self.level_of(_IP_CHECKSUM), got=step.text, fields=("ip",),
+                           expected="the right IPv4 header checksum", step=self.story.index(step))
+        for unlike in judge_icmp(self.pins, packet):
+            self.unlike(unlike, step)
         return step.text
 
     def take_other(self, packet: Packet) -> str:
@@ -424,6 +431,10 @@ class Case:
     def finish(self) -> None:
         """Judge what nobody expected and what the oracle saw. Raises Mismatch for the worst of it."""
         self.injector.drain()
+        for call in self.closings:
+            if (outcome := self.outcome(call, 0)) is not None and outcome.error:
+                raise self.mismatch(expected="close() -> done", got=f"close() -> {outcome.error}", fields=("outcome",),
+                                    stray=True)
         self._nobody_expected()
         for finding in self.story.findings:
             if finding.deviation is None and finding.level.startswith("MUST"):

@@ -24,6 +24,7 @@ from typing import Final
 
 from ..wire import seq as arithmetic
 from ..wire.clock import SECOND
+from ..wire.ip import Packet
 from ..wire.segment import ACK, ECE, FIN, RST, SYN, Kind, Option, Segment
 
 SOURCE: Final = "fingerprint"
@@ -107,6 +108,9 @@ class Pins:
     layouts: tuple[Layout, ...] = ()
     timestamp_hz: int | None = None
     prompt_us: int | None = None
+    icmp_ttl: int | None = None
+    icmp_traffic_class: int | None = None
+    icmp_dont_fragment: bool | None = None
     timestamp_aligned: bool | None = None
 
 
@@ -389,3 +393,17 @@ CHECKS: Final[tuple[Callable[[Fingerprint, Segment], Iterator[Unlike]], ...]] = 
     Fingerprint._reset_window, Fingerprint._ack_number, Fingerprint._layouts, Fingerprint._reset_timestamps,
     Fingerprint._time_stamps,
 )
+
+
+def judge_icmp(pins: Pins, packet: Packet) -> list[Unlike]:
+    """In what the IP header of an ICMP message of the target is not as pinned."""
+    found: list[Unlike] = []
+    if pins.icmp_ttl is not None:
+        found += _unlike("icmp_ttl", "ttl", pins.icmp_ttl, packet.ttl, "ttl")
+    if pins.icmp_traffic_class is not None:
+        found += _unlike("icmp_traffic_class", "traffic class", pins.icmp_traffic_class, packet.traffic_class,
+                         "traffic_class")
+    if pins.icmp_dont_fragment is not None and not packet.ipv6:
+        found += _unlike("icmp_dont_fragment", "DF", int(pins.icmp_dont_fragment),
+                         int(bool(packet.raw[6] & _DONT_FRAGMENT)), "dont_fragment")
+    return found

@@ -236,7 +236,7 @@ class Oracle:
             yield Violation(requirement="RFC7323-TS-12", fields=("options",), expected="a TSval that does not go back")
         if not segment.has(ACK) and stamps[1]:
             yield Violation(requirement="RFC7323-TS-5", fields=("options",), expected="a TSecr of 0 without ACK")
-        if segment.has(ACK) and self._our_stamps and stamps[1] not in self._our_stamps:
+        if segment.has(ACK) and stamps[1] not in (self._our_stamps or (0,)):
             yield Violation(requirement="RFC7323-TS-6", fields=("options",), expected="a TSecr that we have sent")
 
     def _urgent_pointer(self, segment: Segment) -> Iterator[Violation]:

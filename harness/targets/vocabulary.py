@@ -167,6 +167,9 @@ PINS: Final = (
             "the harness", "flag"),
     PinTerm("prompt_us", "how many microseconds after our last segment or the application's last call a SYN, FIN or "
             "data comes for which a case names no time; not looked at where time is real"),
+    PinTerm("icmp_ttl", "the TTL or hop limit of ICMP messages"),
+    PinTerm("icmp_traffic_class", "the traffic class (IPv4: TOS) of ICMP messages"),
+    PinTerm("icmp_dont_fragment", "the DF bit of ICMP messages over IPv4", "flag"),
 )
 
 
