@@ -61,6 +61,10 @@ def _octets(change: Callable[[bytes], bytes]) -> Change:
     return changed
 
 
+def _first_bit(octets: bytes) -> bytes:
+    return bytes((octets[0] ^ 1,)) + octets[1:]
+
+
 def _end_missing(answer: Any) -> Any:
     return NEVER if isinstance(answer, Outcome) and answer.value == b"" and not answer.error else None
 
@@ -130,9 +134,9 @@ LIES: Final[Mapping[str, tuple[AnswerLie, ...]]] = {
     "accept": _OUTCOME,
     "close": _OUTCOME,
     "recv": (*_OUTCOME,
-             AnswerLie(name="octet+1", field="data", change=_octets(lambda octets: octets + b"!")),
-             AnswerLie(name="octet-1", field="data", change=_octets(lambda octets: octets[:-1] or b"")),
-             AnswerLie(name="bit", field="data", change=_octets(lambda octets: bytes((octets[0] ^ 1,)) + octets[1:])),
+             AnswerLie(name="read+1", field="data", change=_octets(lambda octets: octets + b"!")),
+             AnswerLie(name="read-1", field="data", change=_octets(lambda octets: octets[:-1] or b"")),
+             AnswerLie(name="read-bit", field="data", change=_octets(_first_bit)),
              AnswerLie(name="end-early", field="data", change=_octets(lambda octets: b"")),
              AnswerLie(name="end-missing", field="data", change=_end_missing)),
 }

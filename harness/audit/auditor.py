@@ -17,7 +17,7 @@ import pytest
 
 from ..lower.case import Case
 from ..lower.injector import Injector
-from ..lower.verdict import Finding, TimingCheck, Verdict
+from ..lower.verdict import Finding, Step, TimingCheck, Verdict
 from ..targets.base import Target, phantom_neighbour
 from ..wire.clock import SECOND
 from ..wire.codec import decode
@@ -34,8 +34,10 @@ from .stage import Played, Stage
 from .tape import Tape, TapedInjector, TapedLink, TapedUpper
 
 _UNFIT: Final = (Verdict.INCONCLUSIVE, Verdict.ERROR, Verdict.NOT_APPLICABLE)
-_MARGIN_NS: Final = 1_000_000
-"""So far outside the window of a timer a lie about time puts a frame."""
+_TICKS: Final = 2
+"""So far outside the window of a timer a lie about time puts a frame, since each run has its own phase of the tick."""
+_TOGETHER_NS: Final = 1_000_000
+"""Two frames that come within this time may come in the other order."""
 _ETHERNET: Final = 14
 _FLOWS: Final = 8
 """Of so many connections at most the state is kept at each instant."""
@@ -64,12 +66,13 @@ class Booth:
         self.link = LyingLink(self._link, target.clock)
         self.upper = LyingUpper(self._upper)
         self.neighbour = phantom_neighbour()
-        self._injector = TapedInjector(link=self.link, clock=target.clock, neighbour=self.neighbour)
+        self._injector = TapedInjector(self.link.held_until, link=self.link, clock=target.clock,
+                                       neighbour=self.neighbour)
         self.target = replace(target, link=self.link, upper=self.upper, injector=self._injector)
 
-    def play(self, stage: Stage, deed: Deed | None = None) -> Played:
-        """Let the target play, and tell this lie."""
-        return self._play(stage, deed, None)
+    def play(self, stage: Stage, deed: Deed | None = None) -> tuple[Played, bool]:
+        """Let the target play, and tell this lie; also says whether there was an occasion to."""
+        return self._play(stage, deed, None), self.link.told or self.upper.told
 
     def record(self, stage: Stage) -> tuple[Played, Recording]:
         """Let the target play without a lie, and keep all that was said."""
@@ -187,9 +190,9 @@ class Auditor:
         freedoms: Counter[str] = Counter()
         live = 0
         for deed in chosen:
-            played, was_live = self._tell(stage, recording, deed)
+            played, was_live, told = self._tell(stage, recording, deed)
             live += was_live
-            outcome = _outcome(base, played)
+            outcome = _outcome(base, played) if told else "error"
             if outcome in ("survived", "error") and (why := _free(deed, telling, frees)) and outcome == "survived":
                 outcome = "free"
                 freedoms[why] += 1
@@ -201,11 +204,13 @@ class Auditor:
                 "fields": {name: dict(count) for name, count in fields.items()}, "free": dict(freedoms),
                 "survivors": survivors}
 
-    def _tell(self, stage: Stage, recording: Recording, deed: Deed) -> tuple[Played, bool]:
+    def _tell(self, stage: Stage, recording: Recording, deed: Deed) -> tuple[Played, bool, bool]:
+        """The play with this lie, whether it was the target's own, and whether the lie was told in it."""
         try:
-            return recording.play(stage, deed), False
+            return recording.play(stage, deed), False, True
         except Diverged:
-            return self._booth.play(stage, deed), True
+            played, told = self._booth.play(stage, deed)
+            return played, True, told
 
 
 class _Telling:
@@ -215,8 +220,9 @@ class _Telling:
         self._recording = recording
         self._response_ns = round(response_s * SECOND)
         self.segments = [_segment(frame) for frame in recording.frames]
-        self.texts = [_text(recording.played, frame, segment)
-                      for frame, segment in zip(recording.frames, self.segments, strict=True)]
+        self._steps = _steps(recording)
+        self.texts = [step.text if step is not None else "a packet" if segment is None else render(segment)
+                      for step, segment in zip(self._steps, self.segments, strict=True)]
 
     def things(self) -> Iterator[Thing]:
         """Each thing that was said: its class, and the lies about it."""
@@ -238,32 +244,35 @@ class _Telling:
         if segment is None:
             return ("frame", self.texts[at - 1])
         kinds = tuple(option.kind for option in segment.options or ())
-        mark = next((step.mark for step in self._recording.played.story.steps
-                     if step.side == "target" and step.at_ns == self._recording.frames[at - 1].stamp_ns), "")
-        return ("segment", segment.flags, kinds, len(segment.payload or b""), mark)
+        step = self._steps[at - 1]
+        return ("segment", segment.flags, kinds, len(segment.payload or b""), step.mark if step is not None else "")
 
     def _of_frame(self, at: int, frame: Frame) -> Iterator[Deed]:
         for lie in lies.lies_of(frame):
             yield Deed(lie=lie, at=at)
-        check = self._check(frame)
+        check = self._check(at, frame)
         if check is None:
             yield Deed(lie=lies.LATE, at=at, shift_ns=self._response_ns + self._response_ns // 2)
         else:
-            yield Deed(lie=lies.LATE, at=at, shift_ns=check.latest_ns - check.got_ns + _MARGIN_NS)
-            if check.earliest_ns - _MARGIN_NS > self._recording.tape.begin_ns:
-                yield Deed(lie=lies.EARLY, at=at, shift_ns=check.got_ns - check.earliest_ns + _MARGIN_NS)
+            timing = self._recording.booth.target.timing
+            margin_ns = _TICKS * timing.tick_ns + timing.tolerance_ns
+            yield Deed(lie=lies.LATE, at=at, shift_ns=check.latest_ns - check.got_ns + margin_ns)
+            if check.earliest_ns - margin_ns > self._recording.tape.begin_ns:
+                yield Deed(lie=lies.EARLY, at=at, shift_ns=check.got_ns - check.earliest_ns + margin_ns)
         if self._is_followed(frame):
             yield Deed(lie=lies.BEHIND, at=at)
 
-    def _check(self, frame: Frame) -> TimingCheck | None:
-        return next((check for check in self._recording.played.story.checks if check.got_ns == frame.stamp_ns), None)
+    def _check(self, at: int, frame: Frame) -> TimingCheck | None:
+        return next((check for check in self._recording.played.story.checks
+                     if check.got_ns == frame.stamp_ns and check.what == self.texts[at - 1]), None)
 
     def _is_followed(self, frame: Frame) -> bool:
         """True if the next frame of the same connection came before we did anything else."""
         entries = self._recording.tape.entries
         at = next((at for at, entry in enumerate(entries) if getattr(entry, "event", None) is frame), len(entries))
         follower = getattr(entries[at + 1], "event", None) if at + 1 < len(entries) else None
-        return any(follower is other and _flow(other) == _flow(frame) for other in self._recording.frames)
+        return any(follower is other and _flow(other) == _flow(frame)
+                   and other.stamp_ns - frame.stamp_ns <= _TOGETHER_NS for other in self._recording.frames)
 
     def _of_answer(self, answer: Answer) -> Iterator[Deed]:
         for lie in answers.lies_of(answer.method, answer.answer, waited=answer.waited):
@@ -302,14 +311,15 @@ def _known_by(finding: Finding) -> Any:
 def _outcome(base: tuple[Verdict, frozenset[Any]], played: Played) -> str:
     """What became of a lie: noticed, fingerprint, inconclusive, error or survived."""
     verdict, findings = _essence(played)
-    changed = findings ^ base[1]
     if verdict is Verdict.ERROR:
         return "error"
-    if _ruled(changed):
+    if _ruled(findings - base[1]) and verdict is not Verdict.NOT_APPLICABLE:
         return "noticed"
-    if verdict is Verdict.INCONCLUSIVE:
+    if verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE):
+        # Whoever runs the case sees that it came to nothing, and not why.
         return "inconclusive"
-    if verdict is not base[0]:
+    changed = findings ^ base[1]
+    if verdict is not base[0] or _ruled(changed):
         return "noticed"
     return "fingerprint" if changed else "survived"
 
@@ -348,11 +358,12 @@ def _flow(frame: Frame) -> bytes:
     return b"" if packet is None else packet.source + packet.destination + packet.payload[:4]
 
 
-def _text(played: Played, frame: Frame, segment: Segment | None) -> str:
-    for step in played.story.steps:
-        if step.side == "target" and step.at_ns == frame.stamp_ns:
-            return step.text
-    return "a packet" if segment is None else render(segment)
+def _steps(recording: Recording) -> list[Step | None]:
+    """The step of the story that each frame has made; by its stamp where the case has struck out some of them."""
+    told = [step for step in recording.played.story.steps if step.side == "target"]
+    if len(told) == len(recording.frames):
+        return list(told)
+    return [next((step for step in told if step.at_ns == frame.stamp_ns), None) for frame in recording.frames]
 
 
 def _kind_of(answer: Any) -> Any:

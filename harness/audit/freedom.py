@@ -54,7 +54,7 @@ FREEDOMS: Final[tuple[Freedom, ...]] = (
             reason="another identification does as well, as long as it is not used again"),
     Freedom(lies=("seq+1", "seq-1", "seq+2^31"), requirement="RFC9293-MUST-8", where=_opens,
             reason="any initial number will do, as long as no later segment tells that it was another"),
-    Freedom(lies=("tsval-1",), requirement="RFC7323-TS-19",
+    Freedom(lies=("tsval-1",), requirement="RFC7323-TS-19", where=_opens,
             reason="the first time stamp of a connection may be any number"),
     Freedom(lies=("psh",), requirement="RFC9293-MAY-16", where=_carries_data,
             reason="data behind which more is waiting may be pushed or not; the last of it is looked at"),

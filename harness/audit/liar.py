@@ -83,6 +83,10 @@ class LyingLink:
         self._case = self._deed = self._held = self._behind = None
         self._queue.clear()
 
+    def held_until(self) -> int | None:
+        """When the frame is due that is held back, in nanoseconds; None if there is none."""
+        return None if self._held is None else self._held.stamp_ns
+
     # -- what comes --------------------------------------------------------------------------------------------------
 
     def recv_frame(self) -> Frame | None:
@@ -133,6 +137,8 @@ class LyingLink:
             self._queue.extend((frame, frame))
         elif manner == "late":
             self._held = replace(frame, stamp_ns=frame.stamp_ns + deed.shift_ns)
+            # An event that is nobody's: whoever waits has to wait anew, and no longer than until the frame is due.
+            self._queue.append(replace(frame, data=b""))
         elif manner == "early":
             self._queue.append(replace(frame, stamp_ns=frame.stamp_ns - deed.shift_ns))
         elif manner == "behind":
@@ -255,6 +261,9 @@ class LyingUpper:
         return answer
 
     def _answered(self, method: str, question: tuple[Any, ...], true: Any) -> Any:
+        if self._case is None or self._case.mismatched:
+            # Asked for the failure page alone.
+            return true
         answer = self._next(method)
         answer.answer = true
         lie = self.lie_about(answer)

@@ -59,7 +59,9 @@ class Lie:
             octets = self.change(parts)
         except (ScriptError, IndexError):
             return None
-        return None if octets == frame.data and self.manner == "instead" else octets
+        # What Ethernet has put behind the packet is no part of what was said.
+        said = frame.data[:len(parts.ethernet) + len(parts.packet.raw)]
+        return None if octets == said and self.manner == "instead" else octets
 
 
 # -- what becomes of a frame as it is ---------------------------------------------------------------------------------
@@ -317,14 +319,17 @@ NETWORK: Final = (
 
 
 def _invented(flags: int, payload: bytes = b"") -> Change:
-    """A segment that might follow this one: the next number, the same acknowledgement and window, no options."""
+    """A segment that might follow this one: the next number, the same acknowledgement, window and time stamps."""
     def change(parts: Parts) -> bytes | None:
         segment = parts.segment
         if segment is None:
             return None
+        stamps = segment.option(Kind.TIMESTAMPS) if segment.has(ACK) else None
         parts.put(_SEQ, 4, (segment.seq or 0) + segment.length)
         parts.body[_URGENT:_URGENT + 2] = bytes(2)
         parts.body[12:] = bytes((0x50, flags)) + parts.body[14:20] + payload
+        if stamps is not None:
+            parts.set_options((Option.of(Kind.NOP), Option.of(Kind.NOP), stamps))
         return parts.mended()
 
     return change

@@ -57,22 +57,25 @@ class Stage:
         begin(case)
         values: dict[str, Any] = {"case": case, "target": target}
         ends: list[Generator[Any, Any, Any]] = []
-        error: BaseException | None = None
         try:
-            arguments = {name: self._value(name, values, ends) for name in self._names()}
-            wanted = self._item._fixtureinfo.argnames
-            self._item.obj(**{name: arguments[name] for name in wanted})
-        except (Exception, pytest.fail.Exception, pytest.skip.Exception) as raised:
-            error = raised
+            error = what_ended(self._item, case, target, self._play(values, ends))
         finally:
             for generator in reversed(ends):
                 next(generator, None)
-        error = what_ended(self._item, case, target, error)
         try:
             end(case)
         except HarnessError as raised:
             error = raised
         return self.judged(case, target, error)
+
+    def _play(self, values: dict[str, Any], ends: list[Generator[Any, Any, Any]]) -> BaseException | None:
+        """Make the fixtures and call the function; returns what it raised."""
+        try:
+            arguments = {name: self._value(name, values, ends) for name in self._names()}
+            self._item.obj(**{name: arguments[name] for name in self._item._fixtureinfo.argnames})
+        except (Exception, pytest.fail.Exception, pytest.skip.Exception) as raised:
+            return raised
+        return None
 
     def judged(self, case: Case, target: Target, error: BaseException | None) -> Played:
         """What the case comes to that has ended with this exception or none."""

@@ -238,15 +238,25 @@ class TapedUpper:
 
 
 class TapedInjector(Injector):
-    """An injector that writes on the tape what happened to it."""
+    """An injector that writes on the tape what happened to it.
+
+    `held_until` says when a frame that a liar holds back is due, None if there is none.
+    """
 
     tape: Tape | None = None
     states: Callable[[], Mapping[Flow, str]] = dict
 
+    def __init__(self, held_until: Callable[[], int | None], **made_of: Any) -> None:
+        self._held_until = held_until
+        super().__init__(**made_of)
+
     def next_event(self, until: int) -> Event | None:
         """The next event of the clock."""
         asked_ns = self.clock.now() if self.tape is not None else 0
-        event = super().next_event(until)
+        due = self._held_until()
+        event = super().next_event(until if due is None else min(until, due))
+        if event is None and due is not None and due < until:
+            event = super().next_event(until)
         if self.tape is not None and event is not None:
             call = _number(event.call) if isinstance(event, Outcome) else None
             # What a lie makes of it is no part of the tape; no lie is told while one is made.

@@ -108,6 +108,7 @@ class Case:
         self.trace: list[tuple[Frame, str]] = []
         self.handles: list[object] = []
         self.closings: list[object] = []
+        self.mismatched = False
         self._ports = ports
         self._seed = seed
         self._observer = observer
@@ -317,6 +318,7 @@ class Case:
         finding = Finding(requirement=requirement, level=level, source="case", expected=expected, got=got,
                           fields=tuple(fields), step=self.story.index(step), detail=detail)
         self.story.findings.append(finding)
+        self.mismatched = True
         finding = replace(finding, state=state if isinstance(state, str) else state())
         self.story.findings[-1] = finding
         return Mismatch(finding)

@@ -467,7 +467,7 @@ class Peer:
 
     def reset_leftover(self) -> None:
         """Reset what the case left of this connection on the target, so that it does not disturb the next."""
-        if self.irs is not None and self.case.upper.state(self.flow) not in ("CLOSED", "TIME-WAIT"):
+        if (self.irs is not None or self._opened) and self.case.upper.state(self.flow) not in ("CLOSED", "TIME-WAIT"):
             self.case.injector.send_packet(encode(Segment(flags=RST, seq=self.send_next), self.flow))
 
     def _state(self) -> str:
