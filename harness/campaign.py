@@ -13,7 +13,7 @@ from .report.results import NOTHING_VERIFIED, USAGE
 from .suite import count, node_ids, play, suite
 from .targets.base import FAMILIES
 from .targets.profile import Profile
-from .targets.registry import clock_of, needs_guest, needs_namespaces, parse_spec
+from .targets.registry import clock_of, needs_guest, needs_namespaces, parse_spec, with_defect
 from .targets.uml import canonical
 from .wire.errors import LinkError, UsageError
 
@@ -42,6 +42,7 @@ class Campaign:
     shards: int | None
     wall_limit: float | None
     results: str
+    defect: str = ""
     real_clock: bool = False
     guest_limit: float | None = None
     real_time_workers: int = _REAL_TIME_WORKERS
@@ -52,7 +53,7 @@ class Campaign:
         `stale` are files of an earlier run, which are taken away when this one begins. Raises UsageError, before
         anything is played, for what does not fit together.
         """
-        target = canonical(self.target, virtual_time=self.virtual_time, kernel=self.kernel)
+        target = canonical(with_defect(self.target, self.defect), virtual_time=self.virtual_time, kernel=self.kernel)
         profile = parse_spec(target, real_clock=self.real_clock)
         in_guests = needs_guest(profile)
         if self.real_clock and not in_guests:

@@ -38,6 +38,10 @@ def _complete_target(context: click.Context, parameter: click.Parameter, incompl
     from .targets.profile import profile_names
 
     known = [name for name in profile_names() if name != "decoy"] + [f"decoy:{name}" for name in DECOYS]
+    if incomplete.startswith("model:"):
+        from .targets.model.defects import names
+
+        known += [f"model:{name}" for name in names()]
     known += [f"uml:{kernel.name}" for kernel in kernels()]
     return [name for name in known if name.startswith(incomplete)]
 
@@ -79,6 +83,8 @@ _COMMON: Final[tuple[Callable[[_Command], _Command], ...]] = (
     click.argument("paths", nargs=-1, metavar="[PATH]...", shell_complete=_complete_case),
     click.option("--target", metavar="SPEC", default="linux", show_default=True, help=_TARGET_HELP,
                  shell_complete=_complete_target),
+    click.option("--defect", metavar="NAME", default="",
+                 help="The target `model` with this mistake of `tcpqual list --defects`."),
     click.option("--family", type=click.Choice(["ipv4", "ipv6", "both"]), default="both", show_default=True,
                  help="IP family in which the cases run."),
     click.option("-k", "expression", metavar="EXPR", default="", help="Only cases whose names match, as in pytest."),
@@ -181,8 +187,13 @@ def audit(lie: str, every: bool, results: str | None, html: str | None, fail_und
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--requirements", is_flag=True, help="List the requirements instead, and how many cases check each.")
 @click.option("--uncovered", is_flag=True, help="Only requirements that no case checks.")
-def list_(paths: tuple[str, ...], as_json: bool, requirements: bool, uncovered: bool) -> int:
-    """List the cases with their requirements, or the requirements."""
+@click.option("--defects", is_flag=True, help="List the mistakes that the target `model` can be run with.")
+def list_(paths: tuple[str, ...], as_json: bool, requirements: bool, uncovered: bool, defects: bool) -> int:
+    """List the cases with their requirements, the requirements, or the model's defects."""
+    if defects:
+        if paths or requirements or uncovered:
+            raise UsageError("--defects: lists all of them; no PATH and no other list goes with it")
+        return _list_defects(as_json)
     if uncovered and not requirements:
         raise UsageError("--uncovered: goes with --requirements")
     if requirements:
@@ -227,6 +238,20 @@ def _list_requirements(as_json: bool, uncovered: bool) -> int:
     for known in chosen:
         count = len(cases.get(known.id, ()))
         click.echo(f"{known.id:<{width}}  {known.level:<10}  {count:>3} case{'s' if count != 1 else ' '}  {known.rule}")
+    return 0
+
+
+def _list_defects(as_json: bool) -> int:
+    from .targets.model.defects import DEFECTS
+
+    if as_json:
+        click.echo(json.dumps([{"name": defect.name, "summary": defect.summary, "case": defect.case,
+                                "requirements": list(defect.requirements)} for defect in DEFECTS], indent=1,
+                              ensure_ascii=False))
+        return 0
+    width = max(len(defect.name) for defect in DEFECTS)
+    for defect in DEFECTS:
+        click.echo(f"{defect.name:<{width}}  {defect.summary} ({', '.join(defect.requirements)})")
     return 0
 
 

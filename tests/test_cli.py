@@ -336,3 +336,24 @@ def test_connect(tmp_path: Path) -> None:
     assert "[SYN] Seq=0" in done.stdout
     assert "[RST, ACK] Seq=0 Ack=1" in done.stdout
     assert (tmp_path / "reports" / "connect.pcapng").stat().st_size > 0
+
+
+def test_the_models_defects_are_listed() -> None:
+    lines = tcpqual("list", "--defects").stdout.splitlines()
+    assert len(lines) >= 60
+    assert next(line for line in lines if line.startswith("syn-not-counted ")).endswith("(RFC9293-U-RST-CLOSED-NOACK)")
+    listed = json.loads(tcpqual("list", "--defects", "--json").stdout)
+    assert listed[0].keys() == {"name", "summary", "case", "requirements"}
+    assert len(listed) == len(lines)
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (("list", "--defects", "closed"), "--defects: lists all of them"),
+    (("run", "--target", "decoy:mirror", "--defect", "syn-not-counted"), "goes with --target model, not decoy:mirror"),
+    (("run", "--defect", "syn-not-count"), "did you mean syn-not-counted"),
+])
+def test_wrong_words_about_defects_are_one_line(words: tuple[str, ...], said: str) -> None:
+    done = tcpqual(*words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -51,7 +51,7 @@ def fault_of(text: str) -> str:
 # -- the profiles that are there -------------------------------------------------------------------------------------
 
 def test_the_profiles_that_come_with_the_harness() -> None:
-    assert profile_names() == ("decoy", "embedded", "linux", "windows-xp")
+    assert profile_names() == ("decoy", "embedded", "linux", "model", "windows-xp")
     for name in profile_names():
         profile = load_profile(name)
         assert (profile.name, profile.file) == (name, f"{name}.toml")
@@ -220,7 +220,7 @@ def test_variants() -> None:
 def test_an_unknown_profile_lists_what_there_is() -> None:
     with pytest.raises(UsageError) as caught:
         load_profile("linus")
-    assert str(caught.value) == ("'linus': no such profile; there are decoy, embedded, linux, windows-xp, "
+    assert str(caught.value) == ("'linus': no such profile; there are decoy, embedded, linux, model, windows-xp, "
                                  "and any file that ends in .toml")
 
 
@@ -291,7 +291,7 @@ evidence = "probe"
 """, 'name = "my device"\nkind = "box"\n')
     assert sorted(faults) == sorted([
         "device.toml: name: 'my device' is not allowed; allowed: small letters, digits, dots and hyphens",
-        "device.toml: kind: 'box' is not allowed; allowed: namespace, uml, vm, pipe, remote, decoy",
+        "device.toml: kind: 'box' is not allowed; allowed: namespace, uml, vm, pipe, remote, decoy, model",
         "device.toml: title: missing",
         "device.toml: tytle: unknown key; did you mean title?",
         "device.toml: features.sakc: unknown key; did you mean sack?",

@@ -25,7 +25,7 @@ from .vocabulary import FEATURES, LIMITS, POLICIES, TABLES, TERMS, TIMERS, Term,
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-KINDS: Final = ("namespace", "uml", "vm", "pipe", "remote", "decoy")
+KINDS: Final = ("namespace", "uml", "vm", "pipe", "remote", "decoy", "model")
 """How a target is reached, as the modules of `harness.targets` are named."""
 
 Scalar = int | float | str | bool

@@ -24,22 +24,39 @@ def parse_spec(spec: str, *, real_clock: bool = False) -> Profile:
             raise UsageError(f"--target {spec!r}: no such decoy; there are "
                              f"{', '.join(f'decoy:{known}' for known in DECOYS)}")
         return load_profile("decoy")
+    if name == "model":
+        from .model.defects import parts_of  # the model is for the runs that ask for it
+
+        parts_of(variant)
+        return load_profile("model")
     if is_uml(spec):
         return uml_profile(spec, real_clock=real_clock)
     profile = load_profile(spec)
     if not needs_namespaces(profile):
         raise UsageError(f"--target {spec!r}: its profile is of kind {profile.kind!r}, which this version cannot "
-                         "reach; what can be run: profiles of kind 'namespace' (linux, its variants), uml:NAME, and "
-                         "decoy:NAME")
+                         "reach; what can be run: profiles of kind 'namespace' (linux, its variants), uml:NAME, "
+                         "model, and decoy:NAME")
     # Real time is too dear for default timers: the profile's short values hold, and its sysctls bring them about.
     return profile.with_short()
+
+
+def with_defect(spec: str, defect: str) -> str:
+    """The spec of the model with that defect, where the user named the model or left the target open.
+
+    Raises UsageError if he named another.
+    """
+    if not defect:
+        return spec
+    if spec not in ("model", "linux"):
+        raise UsageError(f"--defect {defect}: goes with --target model, not {spec}")
+    return f"model:{defect}"
 
 
 def clock_of(profile: Profile) -> str:
     """The kind of time that a target of this profile has: `real`, `skipping`, `stepped`."""
     if profile.kind == "uml":
         return "real" if profile.short else "skipping"
-    return "stepped" if profile.kind == "decoy" else "real"
+    return "stepped" if profile.kind in ("decoy", "model") else "real"
 
 
 def needs_namespaces(profile: Profile) -> bool:
@@ -57,6 +74,10 @@ def make_target(spec: str, *, seed: int = 0, worker: int = 0, real_clock: bool =
     profile = parse_spec(spec, real_clock=real_clock)
     if profile.kind == "decoy":
         return make_decoy(profile, spec.partition(":")[2], seed)
+    if profile.kind == "model":
+        from .model.target import make_model
+
+        return make_model(profile, spec.partition(":")[2], seed)
     return make_linux(profile, worker=worker, skipping=clock_of(profile) == "skipping")
 
 
