@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import pytest
 
-from harness.authoring import Kind, after, covers, established, needs
+from harness.authoring import Kind, after, covers, established, free, needs
 
 LATEST_S = 0.5
 ROUNDS = 6
 FULL_SIZE = {"ipv4": 1460, "ipv6": 1440}
 STAMPED = "<mss 1460,TS val 1000 ecr 0>"
+
+in_either_way = free("drop", "late", why="RFC 9293, 3.8.6.3: an acknowledgement goes alone or with the answer")
+in_ones_or_twos = free("drop", "late", why="RFC 5681, 4.2: the target acknowledges each full segment, or every second")
 
 
 def in_conversation(peer, listener):
@@ -38,6 +41,7 @@ def test_first_segments_are_acknowledged_within_half_a_second(peer, listener):
         peer.expect(f". 1:1(0) ack {at + 100}", after(0.0, LATEST_S))
 
 
+@in_either_way
 @covers("RFC9293-MUST-40", "RFC5681-RX-500")
 def test_question_is_acknowledged_within_half_a_second(peer, listener):
     """Question and answer went to and fro; this time there is no answer, and the acknowledgement comes in time."""
@@ -47,6 +51,7 @@ def test_question_is_acknowledged_within_half_a_second(peer, listener):
         peer.expect(f". 61:61(0) ack {at + 10}", after(0.0, LATEST_S))
 
 
+@in_either_way
 @covers("RFC9293-SHLD-18")
 def test_acknowledgement_is_held_back_as_long_as_the_profile_says(peer, listener, profile):
     """The longest that the target waits for an answer is its profile's time."""
@@ -58,6 +63,7 @@ def test_acknowledgement_is_held_back_as_long_as_the_profile_says(peer, listener
         peer.expect(f". 61:61(0) ack {at + 10}", after(0.0, profile.timer("delayed_ack_max_s")))
 
 
+@in_either_way
 @covers("RFC9293-SHLD-18")
 def test_acknowledgement_rides_on_the_answer(peer, listener):
     """In a conversation the question is acknowledged by the answer, not by a segment of its own before it."""
@@ -70,6 +76,7 @@ def test_acknowledgement_rides_on_the_answer(peer, listener):
         peer.send(f". {at + 10}:{at + 10}(0) ack {at + 10}")
 
 
+@in_either_way
 @covers("RFC9293-MUST-58", "RFC9293-SHLD-18")
 def test_two_small_segments_share_an_acknowledgement(peer, listener):
     """In a conversation two small segments close together are acknowledged once, with the number after both."""
@@ -81,6 +88,8 @@ def test_two_small_segments_share_an_acknowledgement(peer, listener):
     peer.expect_silence()
 
 
+@in_either_way
+@in_ones_or_twos
 @covers("RFC9293-SHLD-19", "RFC5681-RX-EVERY2")
 @pytest.mark.parametrize("talk", [False, True], ids=["from-the-start", "after-a-conversation"])
 @pytest.mark.parametrize("read", [True, False], ids=["read", "unread"])
@@ -101,6 +110,7 @@ def test_every_second_full_segment_is_acknowledged_at_once(peer, listener, famil
             raise peer.case.mismatch(expected=due, got="nothing")
 
 
+@in_either_way
 @needs("timestamps")
 @covers("RFC7323-TS-14", "RFC7323-TS-17")
 def test_late_acknowledgement_echoes_the_earliest_segment(peer, listener):

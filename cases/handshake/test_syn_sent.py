@@ -2,6 +2,7 @@
 """B-02: the target waits for our SYN,ACK: what ends the attempt, and what must leave it as it is.
 
 A target may repeat its SYN as soon as it has seen a wrong acknowledgement; that is its retransmission, not an answer.
+Before that it has nothing to repeat.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def completes(peer, connecting, rule):
 def test_wrong_acknowledgement_is_reset(peer, upper, segment, reset, row):
     """An acknowledgement of anything but the SYN draws RST with seq = its ack; the attempt goes on."""
     _, connecting = syn_sent(peer, upper)
+    peer.expect_silence()
     peer.send(segment)
     peer.expect(reset, allow=[SYN_AGAIN], rule=row)
     completes(peer, connecting, row)
@@ -53,6 +55,7 @@ def test_wrong_acknowledgement_is_reset(peer, upper, segment, reset, row):
 def test_right_acknowledgement_without_syn_is_dropped(peer, upper, segment, row):
     """The right acknowledgement opens nothing without a SYN: dropped in silence, the attempt goes on."""
     _, connecting = syn_sent(peer, upper)
+    peer.expect_silence()
     peer.send(segment)
     peer.expect_silence(allow=[SYN_AGAIN], rule=row)
     completes(peer, connecting, row)
@@ -68,6 +71,7 @@ def test_right_acknowledgement_without_syn_is_dropped(peer, upper, segment, row)
 def test_neither_syn_nor_ack_is_dropped(peer, upper, segment, row):
     """Without SYN, ACK and RST a segment is dropped in silence; the attempt goes on."""
     _, connecting = syn_sent(peer, upper)
+    peer.expect_silence()
     peer.send(segment)
     peer.expect_silence(allow=[SYN_AGAIN], rule=row)
     completes(peer, connecting, row)
@@ -100,6 +104,7 @@ def test_reset_refuses(peer, upper, segment, row):
 def test_other_reset_is_ignored(peer, upper, segment, row):
     """RST that does not acknowledge the SYN is dropped in silence; the attempt goes on."""
     _, connecting = syn_sent(peer, upper)
+    peer.expect_silence()
     peer.send(segment)
     peer.expect_silence(allow=[SYN_AGAIN], rule=row)
     completes(peer, connecting, row)

@@ -7,7 +7,20 @@ from dataclasses import replace
 
 import pytest
 
-from harness.authoring import ACK, FIN, PSH, RST, SYN, Segment, covers, established, syn_received
+from harness.authoring import (
+    ACK,
+    FIN,
+    PSH,
+    RST,
+    SYN,
+    Segment,
+    after,
+    covers,
+    established,
+    seconds_between,
+    syn_received,
+)
+from harness.targets.schedule import doubled_s
 from harness.wire.codec import decode, dissect, encode
 from harness.wire.segment import Checksum
 
@@ -141,14 +154,18 @@ def test_checksum_covers_the_pseudo_header(case, peer, listener):
     peer.expect("S. 0:0(0) ack 1 <mss *>")
 
 
-@covers("RFC9293-MUST-3", behaviour="B-04")
+@covers("RFC9293-MUST-3", "RFC6298-BACKOFF", behaviour="B-04")
 def test_acknowledgement_with_a_wrong_checksum_acknowledges_nothing(peer, listener, profile):
-    """Data whose acknowledgement was spoilt is sent again."""
+    """Data whose acknowledgements are spoilt is sent again, and again after twice the time."""
     connection = established(peer, listener)
+    peer.count_repeats()
     connection.send(10)
     data = peer.expect("P. 1:11(10) ack 1")
-    send_spoilt(peer, Segment(flags=ACK, **numbers(peer, 1, 11)))
+    spoilt = Segment(flags=ACK, **numbers(peer, 1, 11))
+    send_spoilt(peer, spoilt)
     again = peer.expect("P. 1:11(10) ack 1", within_s=2 * profile.timer("initial_rto_s"))
-    if again.stamp_ns <= data.stamp_ns:
-        raise peer.case.mismatch(expected="a repetition", got="the first sending")
+    send_spoilt(peer, spoilt)
+    twice = after(*doubled_s(profile, seconds_between(data, again)), since=again)
+    peer.expect("P. 1:11(10) ack 1", twice, rule="RFC6298-BACKOFF")
     peer.send(". 1:1(0) ack 11")
+    peer.expect_silence()

@@ -144,6 +144,7 @@ def test_ack_bit_is_off_in_a_syn_and_its_repetition_alone(peer, upper, profile):
     connection, connecting = upper.connect(peer)
     peer.expect("S 0:0(0) <...>")
     peer.expect("S 0:0(0) <...>", after(profile.timer("initial_rto_s")), rule="RFC9293-MUST-22")
+    connecting.expect_open()
     peer.send("S. 0:0(0) ack 1 win 65535 <mss 1460>")
     peer.expect(". 1:1(0) ack 1")
     connecting.expect("done")
@@ -159,8 +160,10 @@ def test_ack_bit_is_off_in_a_syn_and_its_repetition_alone(peer, upper, profile):
 def test_reset_may_go_without_the_ack_bit(peer, listener):
     """A reset is valid by its sequence number; whether it also acknowledges is the sender's choice."""
     connection = established(peer, listener)
+    peer.expect_silence()
     connection.abort()
     peer.expect_one_of(["R 1:1(0)", "R. 1:1(0) ack 1"])
+    peer.expect_silence()
 
 
 @covers("RFC9293-U-ACK-LESS", "SA-ESTAB-10", behaviour="B-04")

@@ -56,8 +56,9 @@ def test_syn_ack_offers_an_mss_though_the_syn_did_not(case, peer, listener, fami
 @needs("active_open")
 def test_syn_offers_an_mss(case, peer, upper, family):
     """The SYN of an active open carries the option with the link's value."""
-    upper.connect(peer)
+    _, connecting = upper.connect(peer)
     expect_offer(case, peer.expect("S 0:0(0) <...>"), link_mss(case, family), "RFC9293-SHLD-5")
+    connecting.expect_open()
 
 
 @covers("RFC9293-MUST-14", "RFC6691-OPTVAL", "RFC6691-NOTLESS", behaviour="B-06")
@@ -153,7 +154,7 @@ def test_options_are_taken_off_the_payload(case, peer, listener, family, mss):
     if len(data.payload) != wanted:
         raise case.mismatch(expected=f"{wanted} octets of payload beside {options} of options",
                             got=f"{len(data.payload)} octets", fields=("length",))
-    peer.send(f". 1:1(0) ack {1 + wanted} <nop,nop,TS val 1002 ecr 0>")
+    peer.send(f". 1:1(0) ack {1 + wanted} <nop,nop,TS val 1001 ecr 0>")
     while peer.receive_next != seq.add(peer.irs, 3001):
         peer.expect(Segment(flags=ACK, seq=peer.receive_next, ack=peer.send_next))
 
@@ -167,12 +168,14 @@ def test_small_mss_is_heeded_down_to_the_profiles_floor(peer, listener, profile)
 
 
 @covers("RFC9293-MUST-16", behaviour="B-06")
-def test_tiny_mss_is_heeded(peer, listener):
+def test_tiny_mss_is_heeded(case, peer, listener):
     """Even eight octets are a limit that the peer may set."""
     connection = established(peer, listener, offer="<mss 8>")
     connection.send(16)
-    peer.expect(". 1:9(8) ack 1")
-    peer.expect("P. 9:17(8) ack 1")
+    for _ in range(2):
+        data = peer.expect(Segment(flags=ACK, seq=peer.receive_next, ack=peer.send_next, options=()))
+        if len(data.payload) != 8:
+            raise case.mismatch(expected="8 octets", got=f"{len(data.payload)} octets", fields=("length",))
 
 
 @covers("RFC9293-MUST-7", "RFC9293-MUST-15", behaviour="B-06")
@@ -182,7 +185,9 @@ def test_mss_of_zero_is_survived(case, peer, listener):
     connection.send(100)
     end = seq.add(peer.irs, 101)
     while peer.receive_next != end:
-        peer.expect(Segment(flags=ACK, seq=peer.receive_next, ack=peer.send_next))
+        data = peer.expect(Segment(flags=ACK, seq=peer.receive_next, ack=peer.send_next, options=()))
+        if not data.payload:
+            raise case.mismatch(expected="some of the data", got="an empty segment", fields=("length",))
         peer.send(Segment(flags=ACK))
 
 

@@ -56,14 +56,16 @@ def test_permission_outside_a_syn_permits_nothing(peer, listener):
     peer.expect(". 1:1(0) ack 11")
     peer.send("P. 101:201(100) ack 1")
     peer.expect(". 1:1(0) ack 11")
+    peer.expect_silence()
 
 
 @covers("RFC2018-PERM-1", behaviour="B-06")
 @needs("active_open", "sack")
 def test_syn_offers_it(peer, upper):
     """The SYN of an active opener that has SACK offers it."""
-    upper.connect(peer)
+    _, connecting = upper.connect(peer)
     peer.expect("S 0:0(0) <mss *,sackOK,...>")
+    connecting.expect_open()
 
 
 @covers("RFC2018-PERM-2", behaviour="B-06")
@@ -82,12 +84,14 @@ def test_active_opener_does_without_if_not_answered(peer, upper):
     connected(peer, upper)
     peer.send("P. 101:201(100) ack 1")
     peer.expect(". 1:1(0) ack 1")
+    peer.expect_silence()
 
 
 @covers("RFC2018-PERM-1", behaviour="B-06")
 @needs("active_open", "sack")
 def test_third_segment_does_not_repeat_it(peer, upper):
     """SACK-Permitted stands in the SYN alone, not in the ACK that completes the handshake."""
-    syn_sent(peer, upper)
+    _, connecting = syn_sent(peer, upper)
     peer.send(f"S. 0:0(0) ack 1 win 65535 {OFFER}")
     peer.expect(". 1:1(0) ack 1")
+    connecting.expect("done")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.authoring import ACK, Kind, Segment, connected, covers, established, needs, seq, syn_sent
+from harness.authoring import ACK, Kind, Segment, connected, covers, established, free, needs, seq, syn_sent
 
 OFFER = "<mss 1000,nop,wscale {shift}>"
 
@@ -31,6 +31,14 @@ def expect_scale(case, segment, rule):
     if option.malformed or option.value > 14:
         raise case.mismatch(expected="a shift of at most 14", got=f"{option.value}", rule="RFC7323-WS-10",
                             fields=("options",))
+
+
+def expect_right_edge(case, answer, end, synack):
+    """The window of this acknowledgement of `end` goes on from the SYN,ACK's, counted by the target's own scale."""
+    shift = synack.option(Kind.WINDOW_SCALE).value
+    edge = end + (answer.window << shift)
+    if edge <= synack.window - (1 << shift) or edge > 1 + synack.window + 2 * end + (1 << shift):
+        raise case.mismatch(expected=f"a right edge near {1 + synack.window}", got=f"{edge}", fields=("window",))
 
 
 def expect_open(case, synack):
@@ -62,22 +70,37 @@ def test_no_offer_is_not_answered(case, peer, listener):
         raise case.mismatch(expected="no Window Scale", got="Window Scale", fields=("options",))
 
 
-@covers("SA-LISTEN-01", "RFC7323-WS-2", "RFC7323-WS-10", behaviour="B-06")
+@free("win-1", why="RFC 9293, 3.8.6.2.2: a receiver may offer less than it has room for")
+@covers("SA-LISTEN-01", "RFC7323-WS-2", "RFC7323-WS-7", "RFC7323-WS-9", "RFC7323-WS-10", behaviour="B-06")
 @needs("window_scaling")
 def test_scale_is_answered_with_a_small_buffer_too(case, upper):
-    """A receiver that needs no scale itself still answers, with a shift of its own, so that the peer may scale."""
+    """A receiver that needs no scale itself still answers, with a shift of its own, so that the peer may scale.
+
+    Its SYN,ACK's window can be filled to the last octet, and its later windows are counted by that shift.
+    """
     listener = upper.listen(options={"SO_RCVBUF": 8192})
     peer = case.peer(target_port=listener.port)
     peer.send("S 0:0(0) win 65535 <mss 1460,nop,wscale 7>")
-    expect_scale(case, peer.expect("S. 0:0(0) ack 1 <mss *,...>"), "RFC7323-WS-2")
+    synack = peer.expect("S. 0:0(0) ack 1 <mss *,wscale *>")
+    expect_scale(case, synack, "RFC7323-WS-2")
+    peer.send(". 1:1(0) ack 1")
+    listener.accept(peer)
+    edge = 1 + synack.window
+    peer.send(f". {edge}:{edge + 1}(1) ack 1")
+    peer.expect(". 1:1(0) ack 1", rule="RFC7323-WS-7")
+    for start in range(1, edge, 1000):
+        end = min(start + 1000, edge)
+        peer.send(f"P. {start}:{end}({end - start}) ack 1")
+        expect_right_edge(case, peer.expect(f". 1:1(0) ack {end}", rule="RFC7323-WS-7"), end, synack)
 
 
 @covers("RFC7323-WS-10", "RFC7323-WS-2", behaviour="B-06")
 @needs("active_open", "window_scaling")
 def test_syn_offers_it(case, peer, upper):
     """The SYN of an active opener that has scaling offers it, with a shift of at most 14."""
-    upper.connect(peer)
+    _, connecting = upper.connect(peer)
     expect_scale(case, peer.expect("S 0:0(0) <...>"), "RFC7323-WS-2")
+    connecting.expect_open()
 
 
 # -- what we announce -------------------------------------------------------------------------------------------------
@@ -147,7 +170,10 @@ def test_shift_above_14_counts_as_14(peer, listener, shift):
     connection.set_option("SO_SNDBUF", 1 << 18)
     left = connection.send(64 * 1024)
     while left:
-        left -= len(peer.expect(Segment(flags=ACK, seq=peer.receive_next, ack=peer.send_next)).payload)
+        data = peer.expect(Segment(flags=ACK, seq=peer.receive_next, ack=peer.send_next, options=()))
+        if not data.payload:
+            raise peer.case.mismatch(expected="some of the data", got="an empty segment", fields=("length",))
+        left -= len(data.payload)
         peer.send(Segment(flags=ACK), window=100 if left else 1)
     first = seq.diff(peer.receive_next, peer.irs)
     connection.send(64 * 1024)
@@ -205,16 +231,12 @@ def test_windows_of_the_target_are_shifted_by_its_own_scale(case, peer, listener
     peer.send(f"S 0:0(0) win 65535 {OFFER.format(shift=2)}")
     synack = peer.expect("S. 0:0(0) ack 1 <mss *,wscale *>")
     expect_open(case, synack)
-    shift = synack.option(Kind.WINDOW_SCALE).value
     peer.send(". 1:1(0) ack 1")
     listener.accept(peer)
     for index in range(4):
         start, end = 1 + 1000 * index, 1001 + 1000 * index
         peer.send(f"P. {start}:{end}(1000) ack 1")
-        answer = peer.expect(f". 1:1(0) ack {end}")
-        edge = end + (answer.window << shift)
-        if edge <= synack.window - (1 << shift) or edge > 1 + synack.window + 2 * end + (1 << shift):
-            raise case.mismatch(expected=f"a right edge near {1 + synack.window}", got=f"{edge}", fields=("window",))
+        expect_right_edge(case, peer.expect(f". 1:1(0) ack {end}"), end, synack)
 
 
 @covers("RFC7323-WS-3", behaviour="B-06")

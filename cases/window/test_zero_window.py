@@ -41,11 +41,12 @@ def expect_probe(peer, profile, gap_s):
     return waited
 
 
-@covers("RFC9293-MUST-36", "RFC9293-SHLD-29")
+@covers("RFC9293-MUST-36", "RFC9293-SHLD-29", "RFC9293-SHLD-30")
 def test_first_probe_comes_after_a_time_out(peer, listener, profile):
-    """Our window is closed, and data waits: about one time-out later we are asked."""
+    """Our window is closed, and data waits: about one time-out later we are asked, which the next wait bears out."""
     filled(peer, listener)
-    expect_probe(peer, profile, 0.0)
+    gap = expect_probe(peer, profile, 0.0)
+    expect_probe(peer, profile, gap)
 
 
 @default_timers("data_retries")
