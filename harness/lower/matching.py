@@ -84,7 +84,9 @@ def differences(pattern: Pattern, got: Segment, due: bytes | None = None, *, las
     payload = got.payload or b""
     if pattern.length is not None and pattern.length != len(payload):
         found.append("length")
-    elif (wanted := pattern.payload if pattern.payload is not None else due) is not None and wanted != payload:
+    # Octets that are there have to be right, also where there are too many or too few.
+    due = pattern.payload if pattern.payload is not None and "length" not in found else due
+    if due is not None and due != payload:
         found.append("payload")
     if not _same_options(pattern, got.options or ()):
         found.append("options")
