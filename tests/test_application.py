@@ -222,6 +222,13 @@ def test_calls_that_are_over_at_once(world):
     assert world.connection.information() == {"send_mss": 1460}
 
 
+def test_a_close_that_fails_need_not_be_asked_about(world):
+    world.upper.will("close", error="EIO")
+    world.connection.close()
+    with pytest.raises(Mismatch, match=r"expected close\(\) -> done, got close\(\) -> EIO"):
+        world.made.finish()
+
+
 def test_close_may_linger(world):
     world.connection.close()
     assert world.line == "close()"

@@ -7,6 +7,7 @@ import pytest
 from scripted import Scripted
 
 from harness.lower.case import Case, Ports
+from harness.lower.fingerprint import Pins
 from harness.lower.timing import after, seconds_between
 from harness.lower.verdict import Mismatch
 from harness.requirements.catalogue import load
@@ -137,3 +138,51 @@ def test_every_socket_is_aborted_at_the_end(target):
     made.handles += ["one", "two"]
     made.close()
     assert upper.asked == [("abort", "one"), ("abort", "two")]
+
+
+# -- behind a mismatch that is known ----------------------------------------------------------------------------------
+
+
+def test_what_nobody_expected_is_found_behind_a_known_mismatch(target, made):
+    peer = made.peer()
+    target.say(peer, "R 7:7(0)")
+    target.say(peer, "R 8:8(0)")
+    with pytest.raises(Mismatch):
+        peer.expect("R 9:9(0)")
+    made.look_at_the_rest()
+    assert [finding.got for finding in made.story.findings] == ["R 7:7(0) win 1000", "R 8:8(0) win 1000"]
+
+
+def test_nothing_is_found_where_nothing_more_came(target, made):
+    peer = made.peer()
+    target.say(peer, "R 7:7(0)")
+    with pytest.raises(Mismatch):
+        peer.expect("R 9:9(0)")
+    made.look_at_the_rest()
+    assert len(made.story.findings) == 1
+
+
+# -- how soon something comes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("after_us", "found"), [(900, 0), (1100, 1)])
+def test_what_no_timer_brings_is_prompt(target, after_us, found):
+    made = target.case()
+    made.pins = Pins(prompt_us=1000)
+    peer = made.peer()
+    peer.send("S 0:0(0) win 65535")
+    target.say(peer, "S. 5:5(0) ack 1", after_s=after_us / 1e6)
+    peer.expect("S. 0:0(0) ack 1 <...>")
+    assert [finding.detail for finding in made.story.findings] == ["pinned: prompt_us"] * found
+
+
+def test_what_takes_up_no_number_or_has_a_time_may_come_when_it_does(target):
+    made = target.case()
+    made.pins = Pins(prompt_us=1000)
+    peer = made.peer()
+    peer.send("S 0:0(0) win 65535")
+    target.say(peer, "R. 0:0(0) ack 1", after_s=0.5)
+    peer.expect("R. 0:0(0) ack 1")
+    target.say(peer, "S 5:5(0)", after_s=0.5)
+    peer.expect("S 0:0(0) <...>", after(0.5))
+    assert made.story.findings == []

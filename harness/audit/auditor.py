@@ -35,7 +35,6 @@ from .tape import Tape, TapedInjector, TapedLink, TapedUpper
 
 _UNFIT: Final = (Verdict.INCONCLUSIVE, Verdict.ERROR, Verdict.NOT_APPLICABLE)
 _TICKS: Final = 2
-"""So far outside the window of a timer a lie about time puts a frame, since each run has its own phase of the tick."""
 _TOGETHER_NS: Final = 1_000_000
 """Two frames that come within this time may come in the other order."""
 _ETHERNET: Final = 14
@@ -254,13 +253,17 @@ class _Telling:
         if check is None:
             yield Deed(lie=lies.LATE, at=at, shift_ns=self._response_ns + self._response_ns // 2)
         else:
-            timing = self._recording.booth.target.timing
-            margin_ns = _TICKS * timing.tick_ns + timing.tolerance_ns
+            margin_ns = self._margin_ns(check)
             yield Deed(lie=lies.LATE, at=at, shift_ns=check.latest_ns - check.got_ns + margin_ns)
             if check.earliest_ns - margin_ns > self._recording.tape.begin_ns:
                 yield Deed(lie=lies.EARLY, at=at, shift_ns=check.got_ns - check.earliest_ns + margin_ns)
         if self._is_followed(frame):
             yield Deed(lie=lies.BEHIND, at=at)
+
+    def _margin_ns(self, check: TimingCheck) -> int:
+        """So far outside its window a lie puts a frame: each run has its own phase of the tick and the timer wheel."""
+        timing = self._recording.booth.target.timing
+        return _TICKS * timing.tick_ns + timing.tolerance_ns + max(0, check.latest_ns - check.due_ns)
 
     def _check(self, at: int, frame: Frame) -> TimingCheck | None:
         return next((check for check in self._recording.played.story.checks

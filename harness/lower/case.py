@@ -433,10 +433,6 @@ class Case:
     def finish(self) -> None:
         """Judge what nobody expected and what the oracle saw. Raises Mismatch for the worst of it."""
         self.injector.drain()
-        for call in self.closings:
-            if (outcome := self.outcome(call, 0)) is not None and outcome.error:
-                raise self.mismatch(expected="close() -> done", got=f"close() -> {outcome.error}", fields=("outcome",),
-                                    stray=True)
         self._nobody_expected()
         for finding in self.story.findings:
             if finding.deviation is None and finding.level.startswith("MUST"):
@@ -445,6 +441,10 @@ class Case:
             raise Mismatch(binding[0])
 
     def _nobody_expected(self) -> None:
+        for call in self.closings:
+            if (outcome := self.outcome(call, 0)) is not None and outcome.error:
+                raise self.mismatch(expected="close() -> done", got=f"close() -> {outcome.error}", fields=("outcome",),
+                                    stray=True)
         for peer in self._peers.values():
             peer.finish()
         for step in [*(step for _, step in self._icmp), *self._others]:
