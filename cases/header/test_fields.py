@@ -64,6 +64,7 @@ def test_another_source_port_is_another_connection(case, peer, listener):
 # -- data offset ------------------------------------------------------------------------------------------------------
 
 
+@needs("timestamps")
 @covers("RFC9293-U-DOFF", behaviour="B-04", tc8="TCP_HEADER_01")
 def test_data_offset_counts_the_options(peer, listener):
     """The data offset is five words and the options', with the payload right behind it."""

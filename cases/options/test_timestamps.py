@@ -146,8 +146,8 @@ def test_segment_without_them_is_dropped(peer, listener):
 @needs("timestamps")
 def test_clock_of_time_stamps_ticks_between_1_ms_and_1_s(case, peer, listener):
     """Over a stretch of time the value goes on, by one tick for each 1 to 1000 ms."""
+    began = case.moment()  # before the first value was read off the clock, however late it came to us
     connection, first = agreed(peer, listener)
-    began = case.moment()
     case.pause(1.1)
     connection.send(10)
     data = peer.expect("P. 1:11(10) ack 1 <TS val * ecr *>")
