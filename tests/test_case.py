@@ -153,6 +153,17 @@ def test_what_nobody_expected_is_found_behind_a_known_mismatch(target, made):
     assert [finding.got for finding in made.story.findings] == ["R 7:7(0) win 1000", "R 8:8(0) win 1000"]
 
 
+def test_what_a_timer_may_have_brought_meanwhile_is_left_alone(target, made):
+    peer = made.peer()
+    target.say(peer, "R 7:7(0)")
+    target.say(peer, "R 8:8(0)", after_s=0.04)
+    with pytest.raises(Mismatch):
+        peer.expect("R 9:9(0)")
+    target.clock.wait(target.clock.now() + 40_000_000)
+    made.look_at_the_rest()
+    assert len(made.story.findings) == 1
+
+
 def test_nothing_is_found_where_nothing_more_came(target, made):
     peer = made.peer()
     target.say(peer, "R 7:7(0)")

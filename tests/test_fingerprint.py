@@ -157,6 +157,13 @@ def test_identification() -> None:
         "identification: identification 0 / identification 10"]
 
 
+def test_identification_counts_on_over_its_end() -> None:
+    exchange = Exchange(identification="counted").opened()
+    for number in (65535, 0, 1, 2):
+        assert exchange.hear(ACK, identification=number) == []
+    assert exchange.hear(ACK, identification=4) == ["identification: identification 3 / identification 4"]
+
+
 def test_identification_of_what_is_left_after_a_fin() -> None:
     exchange = Exchange(identification="counted").opened()
     assert exchange.hear(FIN | ACK, identification=7) == []

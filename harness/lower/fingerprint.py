@@ -59,6 +59,7 @@ _OFFERS: Final = {Kind.WINDOW_SCALE: 1, Kind.SACK_PERMITTED: 0, Kind.TIMESTAMPS:
 _DONT_FRAGMENT: Final = 0x40
 _ECN: Final = 3
 _MAX_SCALE: Final = 14
+_MAX_IDENTIFICATION: Final = 0xFFFF
 
 Layout = tuple[int, ...]
 """The kinds of a header's options, padding included, in their order."""
@@ -225,7 +226,9 @@ class Fingerprint:
         self._timestamps = Kind.TIMESTAMPS in ours and theirs.option(Kind.TIMESTAMPS) is not None
 
     def _follow(self, segment: Segment) -> None:
-        if not self._ipv6 and (number := int.from_bytes(segment.raw[4:6], "big")):
+        number = 0 if self._ipv6 else int.from_bytes(segment.raw[4:6], "big")
+        # 0 is what no connection counts with, unless it comes round to it.
+        if number or (self._last_identification == _MAX_IDENTIFICATION and not self._by_nobody(segment)):
             self._last_identification = number
         if not segment.has(ACK) or self._by_nobody(segment):
             return

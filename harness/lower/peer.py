@@ -465,6 +465,10 @@ class Peer:
         """Nothing may be left that the case did not expect. Raises Mismatch."""
         self._nothing_left("nothing more", (), None, stray=True)
 
+    def leave_unread(self, after_ns: int) -> None:
+        """Look at nothing any more that came after this instant, in nanoseconds."""
+        self._inbox = deque(arrival for arrival in self._inbox if (arrival.segment.stamp_ns or 0) <= after_ns)
+
     def reset_leftover(self) -> None:
         """Reset what the case left of this connection on the target, so that it does not disturb the next."""
         if (self.irs is not None or self._opened) and self.case.upper.state(self.flow) not in ("CLOSED", "TIME-WAIT"):
