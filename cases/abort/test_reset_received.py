@@ -17,15 +17,18 @@ from harness.authoring import (
     established,
     fin_wait_1,
     fin_wait_2,
+    free,
     last_ack,
     needs,
     syn_received,
     syn_sent,
     time_wait,
 )
+from harness.targets.schedule import first_gap_s
 
 DEAD = "ECONNRESET|EPIPE|ENOTCONN"
 """What a call on a connection that was reset may fail with."""
+any_name = free("errno", why="RFC 9293, 3.6 has the application told, and names of errors are the socket API's")
 
 
 def state(name, begin, ours, theirs, sa, *, told="", marks=()):
@@ -33,6 +36,7 @@ def state(name, begin, ours, theirs, sa, *, told="", marks=()):
     return pytest.param(name, begin, ours, theirs, told, id=name.lower(), marks=(covers(sa), *marks))
 
 
+@any_name
 @covers("RFC9293-U-RST-EXACT", "RFC5961-3.2-EXACT", "RFC9293-MUST-12", behaviour="B-25")
 @pytest.mark.parametrize(("name", "begin", "ours", "theirs", "told"), [
     state("ESTABLISHED", established, 1, 1, "SA-ESTAB-05", told="ECONNRESET"),
@@ -65,6 +69,7 @@ def test_acknowledgement_of_a_reset_does_not_matter(peer, listener, ack):
     connection.expect_error("ECONNRESET")
 
 
+@any_name
 @covers("RFC9293-SHLD-2", behaviour="B-25", tc8="TCP_CLOSING_03")
 @pytest.mark.parametrize(("name", "begin", "ours", "theirs", "told"), [
     state("ESTABLISHED", established, 1, 1, "SA-ESTAB-06", told="ECONNRESET"),
@@ -84,6 +89,7 @@ def test_reset_may_carry_data(peer, listener, name, begin, ours, theirs, told):
         connection.expect_pending_error(told)
 
 
+@any_name
 @covers("RFC9293-MUST-12", "RFC9293-U-RST-EXACT", behaviour="B-25")
 def test_application_can_tell_a_reset_from_a_close(case, listener):
     """Our FIN ends the stream; our reset is an error, and what is sent afterwards fails too."""
@@ -105,8 +111,9 @@ def test_reset_ends_repetition(peer, listener, profile):
     connection.send(100)
     peer.expect(". 1:101(100) ack 1")
     peer.send("R 1:1(0)")
-    peer.expect_silence(allow=["P. 1:101(100) ack 1"])  # on a busy machine, one from before the reset
-    peer.expect_silence(for_s=1.5 * profile.timer("rto_min_s"))
+    peer.expect_silence()  # but on a busy machine for a repetition from before the reset
+    peer.count_repeats()
+    peer.expect_silence(for_s=first_gap_s(profile)[1])
     connection.expect_error("ECONNRESET", rule="RFC9293-U-HALFOPEN-DATA")
 
 
@@ -269,6 +276,11 @@ def fill(peer, connection_next=1):
     return number
 
 
+own_buffer = free("win=0", "win+1", "win-1", why="RFC 9293, 3.8.6 lets the receiver alone say what room it has; "
+                                                "here the application has chosen its buffer")
+
+
+@own_buffer
 @covers("RFC9293-MUST-66", "SA-ESTAB-35", behaviour="B-25")
 def test_reset_passes_a_closed_window(peer, upper):
     """A window of 0 still has RCV.NXT as the one number at which a reset counts."""
@@ -281,6 +293,7 @@ def test_reset_passes_a_closed_window(peer, upper):
     connection.expect_pending_error("ECONNRESET")
 
 
+@own_buffer
 @covers("RFC9293-U-RST-OOW", "RFC9293-MUST-66", "SA-ESTAB-36", behaviour="B-25")
 def test_reset_beyond_a_closed_window_is_ignored(peer, upper):
     """With a window of 0 the number after RCV.NXT is outside."""
@@ -337,10 +350,10 @@ def test_reset_that_does_not_acknowledge_the_syn_is_ignored(peer, upper, sent):
     """SYN-SENT: anybody could have sent it; the attempt goes on, and the true SYN,ACK still connects."""
     _, connecting = syn_sent(peer, upper)
     peer.send(sent)
-    peer.expect_silence(allow=["S 0:0(0) <...>"])
+    peer.expect_silence()
     connecting.expect_open()
     peer.send("S. 0:0(0) ack 1 win 65535 <mss 1460>")
-    peer.expect(". 1:1(0) ack 1", allow=["S 0:0(0) <...>"])
+    peer.expect(". 1:1(0) ack 1")
     connecting.expect("done")
 
 

@@ -74,6 +74,8 @@ def test_data_goes_out_before_the_fin(peer, listener):
     while seq.lt(peer.receive_next, end):
         data, last = (Segment(flags=flags, seq=peer.receive_next, ack=peer.send_next) for flags in (ACK, ACK | FIN))
         segment = peer.expect_one_of([data, last])
+        if not segment.length:
+            raise peer.case.mismatch(expected="the data that is due", got="an empty ACK", fields=("length",))
     if not segment.has(FIN):
         peer.expect("F. 3001:3001(0) ack 1")
     peer.send(". 1:1(0) ack 3002")

@@ -68,6 +68,7 @@ def test_repeated_fin_in_closing(peer, listener):
 def test_repeated_fin_that_acknowledges_in_closing(peer, listener):
     """Our FIN again, now with the ACK of the target's: acknowledged, unless it is its ACK that is taken at first."""
     closing(peer, listener)
+    peer.expect_silence()  # what is allowed below is an answer to what follows
     peer.send("F. 1:1(0) ack 2")
     peer.expect_silence(allow=[". 2:2(0) ack 2"])
     peer.send("F. 1:1(0) ack 2")
@@ -94,6 +95,7 @@ def test_what_does_not_acknowledge_the_fin_in_closing(peer, listener, segment):
 def test_data_behind_the_fin_in_closing(peer, listener):
     """Data behind our FIN is not part of the stream, whether the target says something or not."""
     connection = closing(peer, listener, half=True)
+    peer.expect_silence()  # what is allowed below is an answer to what follows
     peer.send("P. 2:102(100) ack 1")
     peer.expect_silence(allow=[". 2:2(0) ack 2", "R 1:1(0)", "R. 2:2(0) ack 2"])
     connection.expect_end()

@@ -73,7 +73,7 @@ def test_hard_error_ends_the_attempt_that_it_quotes(case, upper, family):
     quoted.expect("ECONNREFUSED")
     bystander.expect_open()
     first.send("S. 0:0(0) ack 1 win 65535 <mss 1460>")
-    first.expect(". 1:1(0) ack 1", allow=["S 0:0(0) <...>"])
+    first.expect(". 1:1(0) ack 1")
     bystander.expect("done")
 
 
@@ -87,10 +87,10 @@ def test_error_that_quotes_another_number_is_ignored(peer, upper, family, distan
     at = len(syn.raw) - 4 * syn.offset + 4
     number = ((syn.seq + distance) % (1 << 32)).to_bytes(4, "big")
     tell(peer, family, PORT_UNREACHABLE, replace(syn, raw=syn.raw[:at] + number + syn.raw[at + 4:]))
-    peer.expect_silence(allow=["S 0:0(0) <...>"])
+    peer.expect_silence()
     connecting.expect_open()
     peer.send("S. 0:0(0) ack 1 win 65535 <mss 1460>")
-    peer.expect(". 1:1(0) ack 1", allow=["S 0:0(0) <...>"])
+    peer.expect(". 1:1(0) ack 1")
     connecting.expect("done")
 
 

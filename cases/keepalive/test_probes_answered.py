@@ -72,8 +72,8 @@ def test_probe_with_time_stamps(peer, listener, garbage):
     """Where time stamps are agreed the probe has them, and so has the answer."""
     connection = established(peer, listener, offer="<mss 1460,TS val 1000 ecr 0>",
                              third=". 1:1(0) ack 1 <TS val 1000 ecr 0>")
-    peer.send(f". 0:{len(garbage)}({len(garbage)}) ack 1 <TS val 1001 ecr 0>", payload=garbage)
-    peer.expect(". 1:1(0) ack 1 <TS val * ecr *>")
+    peer.send(f". 0:{len(garbage)}({len(garbage)}) ack 1 <TS val 1000 ecr 0>", payload=garbage)
+    peer.expect(". 1:1(0) ack 1 <TS val * ecr 1000>")
     connection.expect_no_data()
 
 

@@ -38,13 +38,15 @@ def test_first_probe_comes_after_the_idle_time(peer, listener, profile):
 @needs("keepalive")
 @covers("RFC9293-SHLD-12", behaviour="B-13")
 def test_probe_carries_no_data(peer, listener, profile):
-    """After data the probe has the number of the last octet, and is empty."""
+    """After data each probe has the number of the last octet, and is empty."""
     connection = kept_alive(peer, listener)
     with peer.case.preamble():
         connection.send(100)
         peer.expect("P. 1:101(100) ack 1")
         peer.send(". 1:1(0) ack 101")
     peer.expect(". 100:100(0) ack 1", after(profile.timer("keepalive_time_s")))
+    for _ in keepalive_schedule(profile).probes_s[1:]:
+        peer.expect(". 100:100(0) ack 1", after(profile.timer("keepalive_interval_s")))
 
 
 @needs("keepalive")
@@ -73,7 +75,10 @@ def test_our_data_puts_the_probe_off(peer, listener, profile):
     heard = peer.send("P. 1:2(1) ack 1")
     peer.expect(". 1:1(0) ack 2")
     peer.expect(probe(profile), after(idle, since=heard), ack=(peer.iss + 2) % 2**32)
+    for _ in keepalive_schedule(profile).probes_s[1:]:
+        peer.expect(probe(profile), after(profile.timer("keepalive_interval_s")), ack=(peer.iss + 2) % 2**32)
     peer.send(". 2:2(0) ack 1")
+    peer.expect_silence()
 
 
 @needs("keepalive")
@@ -91,6 +96,25 @@ def test_unacknowledged_data_keeps_probes_back(peer, listener, profile):
         sent, again = again, peer.expect(DATA, after(*doubled_s(profile, gap)))
         if seconds_between(first, again) > profile.timer("keepalive_time_s"):
             break
+    peer.send(". 1:1(0) ack 101")
+    peer.expect_silence()
+
+
+@needs("keepalive", "keepalive_settings")
+@covers("RFC9293-MUST-26", behaviour="B-13")
+def test_repetition_keeps_probes_back(peer, listener, profile):
+    """The same with an idle time of a second, which is over while the data is still repeated."""
+    connection = established(peer, listener)
+    connection.set_option("TCP_KEEPIDLE", 1)
+    connection.set_option("SO_KEEPALIVE", 1)
+    peer.count_repeats()
+    connection.send(100)
+    sent = peer.expect(DATA)
+    again = peer.expect(DATA, after(*first_gap_s(profile)))
+    sure, _ = repetitions(profile, seconds_between(sent, again))
+    for _ in range(min(sure, 5) - 1):
+        gap = seconds_between(sent, again)
+        sent, again = again, peer.expect(DATA, after(*doubled_s(profile, gap)))
     peer.send(". 1:1(0) ack 101")
     peer.expect_silence()
 

@@ -69,7 +69,7 @@ def test_least_time_out_is_the_profiles(peer, listener, profile):
 @covers("RFC6298-FIRST", "RFC9293-MUST-18", behaviour="B-14")
 def test_first_wait_follows_the_round_trip(peer, listener, profile):
     """One round trip R was measured, the handshake's: the time-out is R and four times half of R, hence three R."""
-    connection, round_trip = established_after(peer, listener, pause_s=0.3 * profile.timer("initial_rto_s"))
+    connection, round_trip = established_after(peer, listener, pause_s=0.6 * profile.timer("initial_rto_s"))
     connection.send(100)
     peer.expect(DATA)
     peer.expect(DATA, after(max(first_gap_s(profile)[0], 3 * round_trip)))
@@ -115,21 +115,24 @@ def test_back_off_stays_until_something_is_measured(peer, listener, profile):
     peer.expect("P. 201:301(100) ack 1")
     peer.send(". 1:1(0) ack 301")
     connection.send(100)
-    peer.expect("P. 301:401(100) ack 1")
-    peer.expect("P. 301:401(100) ack 1", after(*first_gap_s(profile)), rule="RFC8961-UNBACK")
+    sent = peer.expect("P. 301:401(100) ack 1")
+    again = peer.expect("P. 301:401(100) ack 1", after(*first_gap_s(profile)), rule="RFC8961-UNBACK")
+    peer.expect("P. 301:401(100) ack 1", after(*doubled_s(profile, seconds_between(sent, again))),
+                rule="RFC6298-KEEP")
     peer.send(". 1:1(0) ack 401")
     peer.expect_silence()
 
 
 @covers("RFC6298-OLDEST", behaviour="B-14")
 def test_oldest_segment_is_repeated_first(peer, listener, profile):
-    """Of two full segments that nobody acknowledges, the first one comes again, alone."""
+    """Of two full segments that nobody acknowledges, the first one comes again, alone, and then once more."""
     connection = established(peer, listener, offer="<mss 500>")
     peer.count_repeats()
     connection.send(1000)
     first = peer.expect(". 1:501(500) ack 1")
     peer.expect("P. 501:1001(500) ack 1")
-    peer.expect(". 1:501(500) ack 1", after(*first_gap_s(profile), since=first))
+    again = peer.expect(". 1:501(500) ack 1", after(*first_gap_s(profile), since=first))
+    peer.expect(". 1:501(500) ack 1", after(*doubled_s(profile, seconds_between(first, again))))
     peer.send(". 1:1(0) ack 1001")
     peer.expect_silence()
 
@@ -156,8 +159,9 @@ def test_acknowledgement_restarts_the_timer(peer, listener, profile):
     peer.expect(DATA)
     peer.expect("P. 101:201(100) ack 1")
     peer.case.pause(first_gap_s(profile)[0] / 2)
-    peer.send(". 1:1(0) ack 101")
-    peer.expect("P. 101:201(100) ack 1", after(*first_gap_s(profile)))
+    acknowledged = peer.send(". 1:1(0) ack 101")
+    again = peer.expect("P. 101:201(100) ack 1", after(*first_gap_s(profile)))
+    peer.expect("P. 101:201(100) ack 1", after(*doubled_s(profile, seconds_between(acknowledged, again))))
 
 
 @covers("RFC9293-U-FIN-RETX", "RFC6298-BACKOFF", behaviour="B-14")

@@ -74,9 +74,10 @@ def test_ack_of_a_repeated_syn_ack_connects(peer, listener, profile):
 @covers("RFC7323-WS-5", "RFC4987-RETX", behaviour="B-09")
 def test_repeated_syn_ack_agrees_to_the_same(peer, listener, profile):
     """What the first SYN,ACK agreed to, the second agrees to: window, MSS, SACK, time stamps and the same scale."""
-    syn_received(peer, listener, offer="<mss 1460,sackOK,TS val 1 ecr 0,nop,wscale 7>")
+    with peer.case.preamble():
+        peer.send("S 0:0(0) win 65535 <mss 1460,sackOK,TS val 1 ecr 0,nop,wscale 7>")
+        first = peer.expect("S. 0:0(0) ack 1 <mss *,sackOK,TS val * ecr 1,nop,wscale *>")
     peer.count_repeats()
-    first = peer.last
     mss, scale = first.option(Kind.MSS).value, first.option(Kind.WINDOW_SCALE).value
     peer.expect(f"S. 0:0(0) ack 1 win {first.window} <mss {mss},sackOK,TS val * ecr 1,nop,wscale {scale}>",
                 after(synack_gaps_s(profile)[0]))

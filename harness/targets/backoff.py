@@ -28,5 +28,7 @@ def follow_backoff(peer: Peer, text: str, profile: Profile, *, orphan: bool = Fa
         gap_s = seconds_between(sent, again)
         sent, again = again, peer.expect(text, after(*doubled_s(profile, gap_s)))
     more = possible - sure
+    if more:
+        peer.expect_silence()  # or one that came twice would pass for the first of those
     return given_up_s(profile, seconds_between(sent, again), elapsed_s=seconds_between(first, again), more=more,
                       orphan=orphan), more
