@@ -154,9 +154,10 @@ def test_unfinished_datagram_times_out(peer, listener, family, profile):
     peer.case.pause(over_s(profile, due.due_s))
     kind, code = {"ipv4": (11, 1), "ipv6": (3, 1)}[family]
     message = peer.case.expect_icmp(kind, code, quoting=first[:{"ipv4": 28, "ipv6": 48}[family]])
-    if not peer.case.check_time(f"ICMP type {kind}", due, began, message).kept:
-        raise peer.case.mismatch(expected=f"ICMP type {kind} after {due.due_s:g} s", fields=("time",),
-                                 got=f"after {seconds_between(began, message):.3f} s")
+    what = f"ICMP{'v6' * (family == 'ipv6')} type {kind} code {code}"
+    if not peer.case.check_time(what, due, began, message).kept:
+        raise peer.case.mismatch(expected=f"{what} after {due.due_s:g} s", fields=("time",),
+                                 got=f"{what} after {seconds_between(began, message):.3f} s")
     forge.send_pieces(peer, [whole.piece(512)])
     peer.expect_silence(rule="RFC1122-REASM-2")
     connection.expect_no_data(rule="RFC1122-REASM-2")

@@ -247,7 +247,7 @@ def _(connection: Connection) -> None:
 
 
 @_method("closed-window-is-a-dead-peer", Connection, "send_probe",
-         case="window/zero_window::answered_probes_keep_the_connection_for_a_day",
+         case="window/zero_window::answered_probes_keep_the_connection_for_hours",
          breaks=("RFC9293-MUST-37", "RFC6429-NOCLOSE"))
 def _(connection: Connection) -> None:
     """Probes count against R2 though they are answered."""
