@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from . import __version__
+from .targets.pipe.commands import target
 from .virtualtime.commands import kernel
 from .wire.errors import HarnessError, UsageError
 
@@ -339,6 +340,7 @@ def diff(left: Path, right: Path, exact: bool, findings: bool, missing: bool, as
 
 
 cli.add_command(kernel)
+cli.add_command(target)
 
 
 @cli.command(short_help="Say what this machine lacks for a run.")

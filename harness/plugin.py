@@ -39,7 +39,7 @@ from .recorder import Recorder, one_line_of
 from .report.junit import properties
 from .requirements.catalogue import load
 from .targets.base import FAMILIES, Target
-from .targets.judgement import Judgement, judge
+from .targets.judgement import Judgement, NotApplicable, judge
 from .targets.profile import Profile
 from .targets.registry import clock_of, describe, make_target, needs_guest, needs_namespaces, parse_spec
 from .targets.uml import canonical
@@ -322,6 +322,8 @@ def target(pytestconfig: pytest.Config) -> Target:
 def case(request: pytest.FixtureRequest, target: Target, family: str) -> Iterator[Case]:
     """The case itself: peers, waiting, notes, proof of life."""
     item = request.node
+    if not target.profile.feature(family):
+        pytest.skip(f"not applicable: the profile {target.profile.name} has not {family}")
     for marker in item.iter_markers("needs"):
         for feature in marker.args:
             if not target.profile.feature(feature):
@@ -379,7 +381,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
     """What a target does while a fixture brings it to where the case begins is a part of the case, and judged so."""
     try:
         return (yield)
-    except (Mismatch, Inconclusive) as error:
+    except (Mismatch, Inconclusive, NotApplicable) as error:
         if item.stash.get(_RUN, None) is None:
             raise
         early = error

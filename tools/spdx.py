@@ -9,7 +9,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = "SPDX-License-Identifier: GPL-2.0-or-later"
-SUFFIXES = frozenset({".py", ".toml", ".sh", ".ini", ".yml"})
+FREE_HEADER = "SPDX-License-Identifier: 0BSD"
+FREE = ROOT / "sdk"
+"""What a vendor links into a stack of his own."""
+SUFFIXES = frozenset({".py", ".toml", ".sh", ".ini", ".yml", ".c", ".h"})
 SCRIPTS = (ROOT / "qualify", ROOT / "check", ROOT / ".ci" / "run")
 LEFT_OUT = frozenset({"build", "dist", "reports", "site"})
 
@@ -24,12 +27,17 @@ def sources() -> Iterator[Path]:
             yield from sorted(path for path in entry.rglob("*") if path.suffix in SUFFIXES and path.is_file())
 
 
+def header_of(path: Path) -> str:
+    """The header that this file must carry."""
+    return FREE_HEADER if path.is_relative_to(FREE) else HEADER
+
+
 def main() -> int:
     """Print the files without the header; 1 if there are any."""
     bare = [path for path in sources()
-            if HEADER not in "\n".join(path.read_text(encoding="utf-8").splitlines()[:2])]
+            if header_of(path) not in "\n".join(path.read_text(encoding="utf-8").splitlines()[:2])]
     for path in bare:
-        print(f"{path.relative_to(ROOT)}: no licence in its first two lines; write `{HEADER}`")
+        print(f"{path.relative_to(ROOT)}: no licence in its first two lines; write `{header_of(path)}`")
     return 1 if bare else 0
 
 

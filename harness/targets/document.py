@@ -42,6 +42,8 @@ Sysctls = NewType("Sysctls", dict[str, Sysctl])
 Fingerprint = NewType("Fingerprint", dict[str, Pinned])
 Name = NewType("Name", str)
 Kind = NewType("Kind", str)
+Command = NewType("Command", list[str])
+Limit = NewType("Limit", float)
 
 _SYSCTL: Final = re.compile(r"[a-z0-9_]+(\.[A-Za-z0-9_-]+)+")
 _ANYTHING: Final = ("R. 0:0(0) ack 1", "S 0:0(0) win 65535 <mss 1460>", "nothing")
@@ -75,6 +77,9 @@ class Document(Tables):
     name: Name
     kind: Kind
     title: str
+    command: Command = field(default_factory=lambda: Command([]))
+    cwd: str = "."
+    answer_limit_s: Limit = Limit(10.0)
     deviation: list[Deviation] = field(default_factory=list)
     variant: dict[str, Tables] = field(default_factory=dict)
 
@@ -110,6 +115,9 @@ def read_profile(text: str, file: str, variant: str | None = None) -> Profile:
         document = converter.structure(raw, Document)
     except (BaseValidationError, Fault, Faults) as error:
         raise UsageError("\n".join(f"{file}: {line}" for line in _lines(error))) from None
+    if bool(document.command) != (document.kind == "pipe"):
+        wrong = "missing; kind 'pipe' needs it" if document.kind == "pipe" else "goes with kind 'pipe' alone"
+        raise UsageError(f"{file}: command: {wrong}")
     if variant is not None and variant not in document.variant:
         there = ", ".join(document.variant) or "none"
         raise UsageError(f"{file}: {variant!r}: no such variant of this profile; there are: {there}")
@@ -126,7 +134,8 @@ def _profile(document: Document, file: str, variant: str | None) -> Profile:
         policies={**document.policies, **other.policies},
         sysctl_always={**document.sysctl.always, **other.sysctl.always},
         sysctl_short={**document.sysctl.short, **other.sysctl.short},
-        fingerprint={**document.fingerprint, **other.fingerprint}, ledger=Ledger(tuple(document.deviation)))
+        fingerprint={**document.fingerprint, **other.fingerprint}, ledger=Ledger(tuple(document.deviation)),
+        command=tuple(document.command), cwd=document.cwd, answer_limit_s=document.answer_limit_s)
 
 
 # -- what cattrs is told ---------------------------------------------------------------------------------------------
@@ -138,6 +147,8 @@ def _converter() -> Converter:
         str: lambda raw, _: _text(raw),
         Name: lambda raw, _: _spelt(raw, _NAME, "small letters, digits, dots and hyphens"),
         Kind: lambda raw, _: _word(raw, KINDS),
+        Command: lambda raw, _: _command(raw),
+        Limit: lambda raw, _: _limit(raw),
         VersionRange: lambda raw, _: _versions(raw),
         Features: lambda raw, _: _table(raw, names(FEATURES), lambda _, each: _exactly(each, bool, "true or false")),
         Timers: lambda raw, _: _table(raw, names(TIMERS), lambda _, each: _value(each, _seconds)),
@@ -196,6 +207,18 @@ def _word(raw: Any, allowed: tuple[str, ...]) -> str:
 def _seconds(raw: Any) -> float:
     if type(raw) not in (int, float) or not 0 <= raw < float("inf"):
         raise Fault(f"{raw!r} is not allowed; allowed: a number, 0 or more")
+    return float(raw)
+
+
+def _command(raw: Any) -> list[str]:
+    if not isinstance(raw, list) or not raw:
+        raise Fault(f"{raw!r} is not allowed; allowed: a list of the program and its arguments")
+    return [_text(word) for word in raw]
+
+
+def _limit(raw: Any) -> float:
+    if not _seconds(raw):
+        raise Fault(f"{raw!r} is not allowed; allowed: a number above 0")
     return float(raw)
 
 

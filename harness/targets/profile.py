@@ -74,6 +74,9 @@ class Profile:
 
     `short` tells which side of the values is in force, `version` which version of the target they are meant for.
     A feature that the file does not list is not claimed.
+
+    `command` starts a target of kind `pipe`, in the folder `cwd` as the file sees it; `answer_limit_s` is how long any
+    answer of it may take in wall time.
     """
 
     name: str
@@ -90,6 +93,9 @@ class Profile:
     sysctl_short: Mapping[str, Sysctl] = field(default_factory=dict)
     fingerprint: Mapping[str, Pinned] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
+    command: tuple[str, ...] = ()
+    cwd: str = "."
+    answer_limit_s: float = 10.0
     short: bool = False
     version: str = ""
 

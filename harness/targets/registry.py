@@ -32,10 +32,12 @@ def parse_spec(spec: str, *, real_clock: bool = False) -> Profile:
     if is_uml(spec):
         return uml_profile(spec, real_clock=real_clock)
     profile = load_profile(spec)
+    if profile.kind == "pipe":
+        return profile
     if not needs_namespaces(profile):
         raise UsageError(f"--target {spec!r}: its profile is of kind {profile.kind!r}, which this version cannot "
-                         "reach; what can be run: profiles of kind 'namespace' (linux, its variants), uml:NAME, "
-                         "model, and decoy:NAME")
+                         "reach; what can be run: profiles of kind 'namespace' (linux, its variants) and 'pipe', "
+                         "uml:NAME, model, and decoy:NAME")
     # Real time is too dear for default timers: the profile's short values hold, and its sysctls bring them about.
     return profile.with_short()
 
@@ -56,7 +58,7 @@ def clock_of(profile: Profile) -> str:
     """The kind of time that a target of this profile has: `real`, `skipping`, `stepped`."""
     if profile.kind == "uml":
         return "real" if profile.short else "skipping"
-    return "stepped" if profile.kind in ("decoy", "model") else "real"
+    return "stepped" if profile.kind in ("decoy", "model", "pipe") else "real"
 
 
 def needs_namespaces(profile: Profile) -> bool:
@@ -78,6 +80,10 @@ def make_target(spec: str, *, seed: int = 0, worker: int = 0, real_clock: bool =
         from .model.target import make_model
 
         return make_model(profile, spec.partition(":")[2], seed)
+    if profile.kind == "pipe":
+        from .pipe.target import make_pipe
+
+        return make_pipe(profile, spec, seed)
     return make_linux(profile, worker=worker, skipping=clock_of(profile) == "skipping")
 
 
@@ -89,6 +95,10 @@ def describe(spec: str, *, real_clock: bool = False) -> dict[str, Any]:
         version = kernel_release()
     elif profile.kind == "uml":
         version = profile.version
+    elif profile.kind == "pipe":
+        from .pipe.target import version_of
+
+        version = version_of(profile)
     target = {"name": spec, "kind": profile.kind, "version": version, "profile": profile.name}
     # Two builds of one tree have one name and often one release.
     return target | ({"build": kernel_of(spec).key} if needs_guest(profile) else {})
