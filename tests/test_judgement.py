@@ -202,3 +202,9 @@ def test_no_ledger_entry_applies_to_a_fingerprint():
     judgement = judged(PINNED, ledger=(known,))
     assert judgement.findings == (PINNED,)
     assert judgement.verdict is Verdict.UNEXPECTED_PASS
+
+
+def test_what_the_ledger_knows_excuses_no_second_one():
+    judgement = judged(finding(), finding(expected="nothing more"), error=Mismatch(finding()), ledger=(deviation(),))
+    assert judgement.verdict is Verdict.FAIL
+    assert [found.deviation is None for found in judgement.findings] == [False, True]

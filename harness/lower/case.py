@@ -29,7 +29,7 @@ from .fingerprint import LEVEL, SOURCE, Fingerprint, Pins, Unlike, judge_icmp
 from .injector import Injector, Transmission
 from .peer import Peer
 from .timing import After, Stamped, Timing
-from .verdict import Finding, Inconclusive, Mismatch, Step, Story, TimingCheck
+from .verdict import NOTHING_MORE, Finding, Inconclusive, Mismatch, Step, Story, TimingCheck
 
 _FIRST_PORT: Final = 20000
 _PORTS: Final = 40000
@@ -450,7 +450,7 @@ class Case:
             peer.finish()
         for step in [*(step for _, step in self._icmp), *self._others]:
             step.mark = "unexpected"
-            raise self.mismatch(expected="nothing more", got=step.text, step=step, stray=True)
+            raise self.mismatch(expected=NOTHING_MORE, got=step.text, step=step, stray=True)
 
     def look_at_the_rest(self) -> None:
         """After a mismatch that the ledger knows: it excuses no segment but its own, so the closed world goes on.

@@ -45,8 +45,8 @@ FREED: Final[dict[str, frozenset[str]]] = {
     "IP_TOS": frozenset(("traffic_class",)),
     "IPV6_TCLASS": frozenset(("traffic_class",)),
     "IP_MTU_DISCOVER": frozenset(("dont_fragment", "identification")),
-    # A cookie holds no options but in the time stamp, and the window is chosen again when it comes back.
-    FLOOD: frozenset(("syn_ack_layouts", "right_edge_octets", "timestamp_hz")),
+    # The window is chosen again when a cookie comes back.
+    FLOOD: frozenset(("right_edge_octets", "timestamp_hz")),
 }
 """Which pins a socket option of the application's, or a flood, takes out."""
 
@@ -349,6 +349,9 @@ class Fingerprint:
             return "syn_ack_layouts", ()
         answers = [layout for layout in self._pins.syn_ack_layouts
                    if (offered & frozenset(layout)) == frozenset(layout) - _PADDING - {Kind.MSS}]
+        if FLOOD in self._changed:
+            # A cookie keeps some of what was offered, or none.
+            return "syn_ack_layouts", tuple(answers)
         most = max(answers, key=lambda layout: len(frozenset(layout) - _PADDING), default=None)
         return "syn_ack_layouts", () if most is None else (most,)
 

@@ -14,13 +14,13 @@ from ..wire.clock import SECOND
 from ..wire.codec import decode, encode
 from ..wire.errors import ScriptError
 from ..wire.notation import Notation, parse, render
-from ..wire.segment import ACK, AE, CWR, ECE, FIN, RST, SYN, URG, Flow, Kind, Segment
+from ..wire.segment import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG, Flow, Kind, Segment
 from . import stream
 from .injector import Transmission
 from .matching import WILDCARDS, Pattern, describe, differences, of_segment
 from .oracle import Oracle
 from .timing import After, Stamped
-from .verdict import Step
+from .verdict import NOTHING_MORE, Step
 
 if TYPE_CHECKING:
     from .case import Case
@@ -50,7 +50,8 @@ def _numbered(segment: Segment) -> dict[int, int]:
 def _manner(segment: Segment) -> tuple[int, int | None, tuple[int, ...]]:
     """What a repetition has in common with what it repeats, but for its octets and the numbers that move on."""
     kinds = tuple(option.kind for option in segment.options or () if option.kind != Kind.SACK)
-    return (segment.flags or 0) & _STEADY, segment.urgent, kinds
+    steady = _STEADY if segment.payload else _STEADY | PSH
+    return (segment.flags or 0) & steady, segment.urgent, kinds
 
 
 @dataclass(slots=True, kw_only=True)
@@ -463,7 +464,7 @@ class Peer:
 
     def finish(self) -> None:
         """Nothing may be left that the case did not expect. Raises Mismatch."""
-        self._nothing_left("nothing more", (), None, stray=True)
+        self._nothing_left(NOTHING_MORE, (), None, stray=True)
 
     def leave_unread(self, after_ns: int) -> None:
         """Look at nothing any more that came after this instant, in nanoseconds."""

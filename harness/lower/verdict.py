@@ -10,8 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Final
 
 from .fingerprint import SOURCE
+
+NOTHING_MORE: Final = "nothing more"
+"""What a case expects at its end."""
 
 
 class Verdict(Enum):

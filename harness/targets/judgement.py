@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from ..lower.fingerprint import SOURCE
-from ..lower.verdict import Finding, Inconclusive, Mismatch, Verdict, worst
+from ..lower.verdict import NOTHING_MORE, Finding, Inconclusive, Mismatch, Verdict, worst
 from .ledger import Ledger
 
 
@@ -66,8 +66,11 @@ def judge(findings: Sequence[Finding], error: BaseException | None, *, ledger: L
 
 
 def explained(finding: Finding, ledger: Ledger, case_id: str, family: str, version: str) -> Finding:
-    """The finding with the ledger's reason, if the ledger knows of it."""
-    if finding.source == SOURCE:
+    """The finding with the ledger's reason, if the ledger knows of it.
+
+    It knows one answer to one step: the same once more is another thing.
+    """
+    if finding.source == SOURCE or finding.expected == NOTHING_MORE:
         return finding
     known = ledger.match(requirement=finding.requirement, case_id=case_id, state=finding.state, got=finding.got,
                          version=version, family=family)
