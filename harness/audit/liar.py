@@ -8,20 +8,22 @@ lie, and both keep it for whoever wants to know what can be lied about.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ..lower.case import Case
-from ..upper.base import Call, Half, UpperTester
+from ..upper.base import Call, UpperTester
+from ..upper.relay import RelayUpper
 from ..wire import ip
 from ..wire.clock import Clock, Outcome
 from ..wire.frame import Frame
 from ..wire.link import Link, Network
-from ..wire.segment import Flow
 from .answers import NEVER, AnswerLie
 from .lies import Lie
 
+_TRUE: Final = ("listen", "information")
+"""A help for cases, which judge by nothing of it."""
 _ETHERNET: Final = 14
 _IP: Final = (b"\x08\x00", b"\x86\xdd")
 
@@ -215,7 +217,7 @@ class LyingCall:
         return replace(told, call=self)
 
 
-class LyingUpper:
+class LyingUpper(RelayUpper):
     """An upper tester that passes on what is answered, but for one lie."""
 
     def __init__(self, upper: UpperTester) -> None:
@@ -260,9 +262,10 @@ class LyingUpper:
             self.answers.append(answer)
         return answer
 
-    def _answered(self, method: str, question: tuple[Any, ...], true: Any) -> Any:
-        if self._case is None or self._case.mismatched:
-            # Asked for the failure page alone.
+    def ask(self, method: str, *question: Any, **named: Any) -> Any:
+        """The true answer, or what the lie makes of it."""
+        true = getattr(self._upper, method)(*question, **named)
+        if self._case is None or self._case.mismatched or method in _TRUE:
             return true
         answer = self._next(method)
         answer.answer = true
@@ -276,70 +279,8 @@ class LyingUpper:
             return self._deed.lie.change(true)  # type: ignore[misc]
         return true
 
-    def _called(self, method: str, call: Call) -> LyingCall:
-        return LyingCall(self, call, self._next(method))
-
-    # -- calls that are answered at once -----------------------------------------------------------------------------
-
-    def listen(self, address: bytes, port: int, *, backlog: int, options: Mapping[str, int]) -> object:
-        """A listening socket."""
-        return self._upper.listen(address, port, backlog=backlog, options=options)
-
-    def send(self, handle: object, data: bytes, *, urgent: bool = False) -> Outcome:
-        """Hand data over."""
-        outcome: Outcome = self._answered("send", (handle, data), self._upper.send(handle, data, urgent=urgent))
-        return outcome
-
-    def shutdown(self, handle: object, half: Half) -> Outcome:
-        """Close one half."""
-        outcome: Outcome = self._answered("shutdown", (handle, half), self._upper.shutdown(handle, half))
-        return outcome
-
-    def abort(self, handle: object) -> Outcome:
-        """Reset the connection."""
-        outcome: Outcome = self._answered("abort", (handle,), self._upper.abort(handle))
-        return outcome
-
-    def set_option(self, handle: object, name: str, value: int) -> Outcome:
-        """Set a socket option."""
-        outcome: Outcome = self._answered("set_option", (handle, name), self._upper.set_option(handle, name, value))
-        return outcome
-
-    def pending_error(self, handle: object) -> str:
-        """The error that waits."""
-        return str(self._answered("pending_error", (handle,), self._upper.pending_error(handle)))
-
-    def state(self, flow: Flow) -> str:
-        """The connection's state."""
-        return str(self._answered("state", (flow,), self._upper.state(flow)))
-
-    def listening(self, address: bytes, port: int) -> bool:
-        """Whether a socket listens there."""
-        return bool(self._answered("listening", (address, port), self._upper.listening(address, port)))
-
-    def half_open(self, port: int) -> int:
-        """How many connections are half-open."""
-        return int(self._answered("half_open", (port,), self._upper.half_open(port)))
-
-    def information(self, handle: object) -> Mapping[str, Any]:
-        """What the target tells of a connection's variables: a help for cases, which judge by nothing of it."""
-        return self._upper.information(handle)
-
-    # -- calls that are begun ----------------------------------------------------------------------------------------
-
-    def connect(self, flow: Flow, *, options: Mapping[str, int]) -> tuple[object, LyingCall]:
-        """A connection attempt."""
-        handle, call = self._upper.connect(flow, options=options)
-        return handle, self._called("connect", call)
-
-    def accept(self, handle: object) -> LyingCall:
-        """The next connection of a listener."""
-        return self._called("accept", self._upper.accept(handle))
-
-    def recv(self, handle: object, size: int) -> LyingCall:
-        """Octets of the connection."""
-        return self._called("recv", self._upper.recv(handle, size))
-
-    def close(self, handle: object, *, linger_s: int | None = None) -> LyingCall:
-        """Close the socket."""
-        return self._called("close", self._upper.close(handle, linger_s=linger_s))
+    def begin_call(self, method: str, *question: Any, **named: Any) -> tuple[Any, LyingCall]:
+        """The call, whose outcome may be a lie."""
+        begun = getattr(self._upper, method)(*question, **named)
+        handle, call = begun if method == "connect" else (None, begun)
+        return handle, LyingCall(self, call, self._next(method))

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from ..upper.base import Half
+from ..upper.relay import RelayUpper
 from ..wire.clock import Event, Outcome, Source
 from ..wire.frame import Frame
 from ..wire.link import Link, Network
@@ -140,66 +140,24 @@ class ReplayCall:
         return None if self.outcome is None else replace(self.outcome, call=self)
 
 
-class ReplayUpper:
+class ReplayUpper(RelayUpper):
     """The upper tester of a tape."""
 
     def __init__(self, player: Player) -> None:
         self._player = player
         self.calls: dict[int, ReplayCall] = {}
 
-    def _ask(self, method: str, *question: Any, **named: Any) -> Any:
+    def ask(self, method: str, *question: Any, **named: Any) -> Any:
+        """The answer on the tape. Raises Diverged."""
         return self._player.ask((method, question, named)).answer
 
-    def _begin(self, method: str, *question: Any, **named: Any) -> tuple[Any, ReplayCall]:
+    def begin_call(self, method: str, *question: Any, **named: Any) -> tuple[Any, ReplayCall]:
+        """The call on the tape. Raises Diverged."""
         entry = self._player.ask((method, question, named))
         call = ReplayCall(method)
         if entry.call is not None:
             self.calls[entry.call] = call
         return entry.answer, call
-
-    def listen(self, address: bytes, port: int, *, backlog: int, options: Mapping[str, int]) -> object:
-        """A listening socket."""
-        return self._ask("listen", address, port, backlog=backlog, options=options)
-
-    def connect(self, flow: Flow, *, options: Mapping[str, int]) -> tuple[object, ReplayCall]:
-        """A connection attempt."""
-        return self._begin("connect", flow, options=options)
-
-    def accept(self, handle: object) -> ReplayCall:
-        """The next connection of a listener."""
-        return self._begin("accept", handle)[1]
-
-    def recv(self, handle: object, size: int) -> ReplayCall:
-        """Octets of the connection."""
-        return self._begin("recv", handle, size)[1]
-
-    def close(self, handle: object, *, linger_s: int | None = None) -> ReplayCall:
-        """Close the socket."""
-        return self._begin("close", handle, linger_s=linger_s)[1]
-
-    def send(self, handle: object, data: bytes, *, urgent: bool = False) -> Outcome:
-        """Hand data over."""
-        outcome: Outcome = self._ask("send", handle, data, urgent=urgent)
-        return outcome
-
-    def shutdown(self, handle: object, half: Half) -> Outcome:
-        """Close one half."""
-        outcome: Outcome = self._ask("shutdown", handle, half)
-        return outcome
-
-    def abort(self, handle: object) -> Outcome:
-        """Reset the connection."""
-        outcome: Outcome = self._ask("abort", handle)
-        return outcome
-
-    def set_option(self, handle: object, name: str, value: int) -> Outcome:
-        """Set a socket option."""
-        outcome: Outcome = self._ask("set_option", handle, name, value)
-        return outcome
-
-    def pending_error(self, handle: object) -> str:
-        """The error that waits."""
-        return str(self._ask("pending_error", handle))
 
     def state(self, flow: Flow) -> str:
         """The connection's state; what is wrong makes a case ask where it did not when the tape was made."""
@@ -207,20 +165,7 @@ class ReplayUpper:
         asked = isinstance(entry, Asked) and entry.question == ("state", (flow,), {})
         if not asked and flow in self._player.states:
             return self._player.states[flow]
-        return str(self._ask("state", flow))
-
-    def listening(self, address: bytes, port: int) -> bool:
-        """Whether a socket listens there."""
-        return bool(self._ask("listening", address, port))
-
-    def half_open(self, port: int) -> int:
-        """How many connections are half-open."""
-        return int(self._ask("half_open", port))
-
-    def information(self, handle: object) -> Mapping[str, Any]:
-        """What the target tells of a connection's variables."""
-        told: Mapping[str, Any] = self._ask("information", handle)
-        return told
+        return super().state(flow)
 
 
 class ReplayClock:

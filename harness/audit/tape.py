@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..lower.injector import Injector
-from ..upper.base import Call, Half, UpperTester
+from ..upper.base import Call, UpperTester
+from ..upper.relay import RelayUpper
 from ..wire.clock import Event, Outcome
 from ..wire.frame import Frame
 from ..wire.link import Link, Network
@@ -145,7 +146,7 @@ class TapedCall:
         return None if outcome is None else replace(outcome, call=self)
 
 
-class TapedUpper:
+class TapedUpper(RelayUpper):
     """An upper tester that writes on the tape what is asked and answered."""
 
     def __init__(self, upper: UpperTester, now: Callable[[], int]) -> None:
@@ -153,88 +154,24 @@ class TapedUpper:
         self._now = now
         self.tape: Tape | None = None
 
-    def _ask(self, method: str, *question: Any, **named: Any) -> Any:
+    def ask(self, method: str, *question: Any, **named: Any) -> Any:
+        """The upper tester's answer."""
         at_ns = self._now()
         answer = getattr(self._upper, method)(*question, **named)
         if self.tape is not None:
             self.tape.entries.append(Asked(at_ns=at_ns, question=(method, question, named), answer=answer))
         return answer
 
-    def _begin(self, method: str, *question: Any, **named: Any) -> Any:
+    def begin_call(self, method: str, *question: Any, **named: Any) -> tuple[Any, TapedCall]:
+        """The upper tester's call, with a number."""
         at_ns = self._now()
         answer = getattr(self._upper, method)(*question, **named)
         handle, call = answer if method == "connect" else (None, answer)
         number = 0 if self.tape is None else self.tape.calls
-        taped = TapedCall(call, number)
         if self.tape is not None:
             self.tape.calls += 1
             self.tape.entries.append(Asked(at_ns=at_ns, question=(method, question, named), answer=handle, call=number))
-        return (handle, taped) if method == "connect" else taped
-
-    def listen(self, address: bytes, port: int, *, backlog: int, options: Mapping[str, int]) -> object:
-        """A listening socket."""
-        return self._ask("listen", address, port, backlog=backlog, options=options)
-
-    def connect(self, flow: Flow, *, options: Mapping[str, int]) -> tuple[object, TapedCall]:
-        """A connection attempt."""
-        begun: tuple[object, TapedCall] = self._begin("connect", flow, options=options)
-        return begun
-
-    def accept(self, handle: object) -> TapedCall:
-        """The next connection of a listener."""
-        call: TapedCall = self._begin("accept", handle)
-        return call
-
-    def recv(self, handle: object, size: int) -> TapedCall:
-        """Octets of the connection."""
-        call: TapedCall = self._begin("recv", handle, size)
-        return call
-
-    def close(self, handle: object, *, linger_s: int | None = None) -> TapedCall:
-        """Close the socket."""
-        call: TapedCall = self._begin("close", handle, linger_s=linger_s)
-        return call
-
-    def send(self, handle: object, data: bytes, *, urgent: bool = False) -> Outcome:
-        """Hand data over."""
-        outcome: Outcome = self._ask("send", handle, data, urgent=urgent)
-        return outcome
-
-    def shutdown(self, handle: object, half: Half) -> Outcome:
-        """Close one half."""
-        outcome: Outcome = self._ask("shutdown", handle, half)
-        return outcome
-
-    def abort(self, handle: object) -> Outcome:
-        """Reset the connection."""
-        outcome: Outcome = self._ask("abort", handle)
-        return outcome
-
-    def set_option(self, handle: object, name: str, value: int) -> Outcome:
-        """Set a socket option."""
-        outcome: Outcome = self._ask("set_option", handle, name, value)
-        return outcome
-
-    def pending_error(self, handle: object) -> str:
-        """The error that waits."""
-        return str(self._ask("pending_error", handle))
-
-    def state(self, flow: Flow) -> str:
-        """The connection's state."""
-        return str(self._ask("state", flow))
-
-    def listening(self, address: bytes, port: int) -> bool:
-        """Whether a socket listens there."""
-        return bool(self._ask("listening", address, port))
-
-    def half_open(self, port: int) -> int:
-        """How many connections are half-open."""
-        return int(self._ask("half_open", port))
-
-    def information(self, handle: object) -> Mapping[str, Any]:
-        """What the target tells of a connection's variables."""
-        told: Mapping[str, Any] = self._ask("information", handle)
-        return told
+        return handle, TapedCall(call, number)
 
 
 class TapedInjector(Injector):
