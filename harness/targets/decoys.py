@@ -7,10 +7,8 @@ whatever state is asked, so that no case hides behind *not applicable*: only the
 
 from __future__ import annotations
 
-import ipaddress
 import random
-from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -21,10 +19,10 @@ from ..wire import ip
 from ..wire.clock import Outcome, SteppedClock
 from ..wire.codec import decode, encode
 from ..wire.frame import Frame
-from ..wire.link import Network
 from ..wire.segment import ACK, FIN, PSH, RST, SYN, URG, Flow, Kind, Option, Segment
-from .base import PHANTOM_MAC, TARGET_MAC, Target, phantom_neighbour, timing_of
+from .base import Target, phantom_neighbour, timing_of
 from .profile import Profile
+from .stepped import SteppedLink
 
 _MTU: Final = 1500
 _DELAY_NS: Final = 10_000
@@ -138,23 +136,19 @@ class ClaimingUpperTester:
         return {}
 
 
-class DecoyLink:
+class DecoyLink(SteppedLink):
     """A link whose other end is a function of ours."""
 
-    mac = PHANTOM_MAC
-    target_mac = TARGET_MAC
     mtu = _MTU
 
     def __init__(self, clock: SteppedClock, answer: Answer) -> None:
+        super().__init__()
         self._clock = clock
         self._answer = answer
-        self._inbox: deque[Frame] = deque()
-        self._sent: list[Frame] = []
-        self._ignored: tuple[Network, ...] = ()
 
     def send_bytes(self, frame: bytes) -> None:
         """Put a frame on the wire; the decoy answers it at once."""
-        self._sent.append(Frame(data=frame, stamp_ns=self._clock.now(), outgoing=True))
+        self.note(frame, self._clock.now())
         self._answer_to(frame)
 
     def _answer_to(self, frame: bytes) -> None:
@@ -163,33 +157,9 @@ class DecoyLink:
             return
         segment = decode(packet) if packet.protocol == ip.TCP and not packet.fragment else None
         for octets in self._answer(packet, segment):
-            if not self._ignores(octets):
+            if not self.is_ignored(octets):
                 header = self.mac + self.target_mac + frame[12:14]
-                self._inbox.append(Frame(data=header + octets, stamp_ns=self._clock.now() + _DELAY_NS))
-
-    def _ignores(self, octets: bytes) -> bool:
-        answer = ip.dissect(octets) if self._ignored else None
-        return answer is not None and any(ipaddress.ip_address(answer.destination) in network
-                                          for network in self._ignored)
-
-    def recv_frame(self) -> Frame | None:
-        """The decoy's next frame, or None."""
-        return self._inbox.popleft() if self._inbox else None
-
-    poll = recv_frame
-
-    def fileno(self) -> int:
-        """Nothing to wait on."""
-        return -1
-
-    def sent(self) -> list[Frame]:
-        """What went out since the last call."""
-        frames, self._sent = self._sent, []
-        return frames
-
-    def lost(self) -> int:
-        """Nothing is ever lost."""
-        return 0
+                self.inbox.append(Frame(data=header + octets, stamp_ns=self._clock.now() + _DELAY_NS))
 
     def burst(self, frames: bytes | bytearray, frame_size: int) -> int:
         """Take the first few frames of a burst; returns how many."""
@@ -197,13 +167,6 @@ class DecoyLink:
         for at in range(0, count * frame_size, frame_size):
             self._answer_to(bytes(frames[at:at + frame_size]))
         return count
-
-    def ignore(self, networks: Collection[Network]) -> None:
-        """Do not hear what is sent to addresses of these networks."""
-        self._ignored = tuple(networks)
-
-    def close(self) -> None:
-        """Nothing to release."""
 
 
 def _back(packet: ip.Packet, segment: Segment) -> Flow:

@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections import deque
-from collections.abc import Collection
 from typing import Final
 
 from ...wire.clock import SteppedClock
 from ...wire.frame import Frame
-from ...wire.link import Network as Addresses
-from ..base import PHANTOM_MAC, TARGET_MAC
+from ..stepped import SteppedLink
 from .network import Network
 from .stack import Stack
 
@@ -22,20 +18,15 @@ _IP: Final = {b"\x08\x00": 4, b"\x86\xdd": 16}
 _TYPES: Final = {4: b"\x08\x00", 6: b"\x86\xdd"}
 
 
-class ModelLink:
+class ModelLink(SteppedLink):
     """An Ethernet link to the model; its MTU is the model's."""
 
-    mac = PHANTOM_MAC
-    target_mac = TARGET_MAC
-
     def __init__(self, stack: Stack, network: Network) -> None:
+        super().__init__()
         self.mtu = stack.mtu
         self.clock = SteppedClock(self.advance)
         self._stack = stack
         self._network = network
-        self._inbox: deque[Frame] = deque()
-        self._sent: list[Frame] = []
-        self._ignored: tuple[Addresses, ...] = ()
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -52,16 +43,16 @@ class ModelLink:
         """Bring what the model has sent."""
         stamp = (self.clock.now() if now_ns is None else now_ns) + _DELAY_NS
         for octets in self._stack.sent:
-            if not self._ignores(octets):
+            if not self.is_ignored(octets):
                 header = self.mac + self.target_mac + _TYPES[octets[0] >> 4]
-                self._inbox.append(Frame(data=header + octets, stamp_ns=stamp))
+                self.inbox.append(Frame(data=header + octets, stamp_ns=stamp))
         self._stack.sent.clear()
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
     def send_bytes(self, frame: bytes) -> None:
         """Put a frame on the wire; the model takes it at once."""
-        self._sent.append(Frame(data=frame, stamp_ns=self.clock.now(), outgoing=True))
+        self.note(frame, self.clock.now())
         self._take(frame)
         self.flush()
 
@@ -69,35 +60,6 @@ class ModelLink:
         if frame[12:14] in _IP:
             self._stack.now_ns = self.clock.now()
             self._network.take(frame[_ETHERNET:])
-
-    def _ignores(self, octets: bytes) -> bool:
-        if not self._ignored:
-            return False
-        destination = ipaddress.ip_address(octets[16:20] if octets[0] >> 4 == 4 else octets[24:40])
-        return any(destination in network for network in self._ignored)
-
-    def recv_frame(self) -> Frame | None:
-        """The model's next frame, or None."""
-        return self._inbox.popleft() if self._inbox else None
-
-    poll = recv_frame
-
-    def fileno(self) -> int:
-        """Nothing to wait on."""
-        return -1
-
-    def sent(self) -> list[Frame]:
-        """What went out since the last call."""
-        frames, self._sent = self._sent, []
-        return frames
-
-    def lost(self) -> int:
-        """Nothing is ever lost."""
-        return 0
-
-    def ignore(self, networks: Collection[Addresses]) -> None:
-        """Do not hear what is sent to addresses of these networks."""
-        self._ignored = tuple(networks)
 
     # -- bursts ------------------------------------------------------------------------------------------------------
 
@@ -123,10 +85,7 @@ class ModelLink:
         address = frame[_ETHERNET + header - size:_ETHERNET + header]
         at = _ETHERNET + header + 2
         listener = self._stack.listeners.get((address, int.from_bytes(frame[at:at + 2], "big")))
-        if listener is None or listener.cookied_ns != self.clock.now() or not self._ignored:
+        if listener is None or listener.cookied_ns != self.clock.now() or not self.ignores_some:
             return False
         return all(frames[column::frame_size].count(frame[column]) == len(frames) // frame_size
                    for column in (*range(_ETHERNET + header - size, _ETHERNET + header), at, at + 1))
-
-    def close(self) -> None:
-        """Nothing to release."""

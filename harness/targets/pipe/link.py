@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections import deque
-from collections.abc import Collection
 from typing import Final
 
 from ...wire.clock import SteppedClock
 from ...wire.frame import Frame
-from ...wire.link import Network
-from ..base import PHANTOM_MAC, TARGET_MAC
+from ..base import TARGET_MAC
+from ..stepped import SteppedLink
 from .conversation import Conversation
 
 _DELAY_NS: Final = 10_000
@@ -23,17 +20,13 @@ _BURST: Final = 2048
 _AT_ONCE: Final = 64
 
 
-class PipeLink:
+class PipeLink(SteppedLink):
     """An Ethernet link to the process. If the stack speaks IP packets, the link adds and takes away the headers."""
 
-    mac = PHANTOM_MAC
-
     def __init__(self, conversation: Conversation) -> None:
+        super().__init__()
         self.clock = SteppedClock(self._advance)
         self._conversation = conversation
-        self._inbox: deque[Frame] = deque()
-        self._sent: list[Frame] = []
-        self._ignored: tuple[Network, ...] = ()
         self._meet()
 
     def _meet(self) -> None:
@@ -61,7 +54,7 @@ class PipeLink:
         """
         if self._conversation.failure is not None:
             return
-        self._sent.append(Frame(data=frame, stamp_ns=self.clock.now(), outgoing=True))
+        self.note(frame, self.clock.now())
         if (packet := self._packet(frame)) is not None:
             self._conversation.give((packet,), self.clock.now())
 
@@ -75,43 +68,18 @@ class PipeLink:
         """The stack's next frame, or None."""
         if self._conversation.packets:
             self._take()
-        return self._inbox.popleft() if self._inbox else None
-
-    poll = recv_frame
+        return super().recv_frame()
 
     def _take(self) -> None:
         for sent_ns, packet in self._conversation.packets:
             frame = packet if self._conversation.hello.ethernet else self._framed(packet)
-            if not self._ignores(frame):
-                self._inbox.append(Frame(data=frame, stamp_ns=sent_ns + _DELAY_NS))
+            if frame[12:14] not in _IP or not self.is_ignored(frame[_ETHERNET:]):
+                self.inbox.append(Frame(data=frame, stamp_ns=sent_ns + _DELAY_NS))
         self._conversation.packets.clear()
 
     def _framed(self, packet: bytes) -> bytes:
         """An IP packet as a frame; what has no version that there is goes as IPv4, for a case to find."""
         return self.mac + self.target_mac + _IP[packet[0] >> 4 == 6] + packet
-
-    def _ignores(self, frame: bytes) -> bool:
-        if not self._ignored or frame[12:14] not in _IP:
-            return False
-        packet = frame[_ETHERNET:]
-        octets = packet[16:20] if frame[12:14] == _IP[0] else packet[24:40]
-        if len(octets) not in (4, 16):
-            return False
-        destination = ipaddress.ip_address(octets)
-        return any(destination in network for network in self._ignored)
-
-    def fileno(self) -> int:
-        """Nothing to wait on: the stack speaks when it is spoken to."""
-        return -1
-
-    def sent(self) -> list[Frame]:
-        """What went out since the last call."""
-        frames, self._sent = self._sent, []
-        return frames
-
-    def lost(self) -> int:
-        """Nothing is ever lost."""
-        return 0
 
     def burst(self, frames: bytes | bytearray, frame_size: int) -> int:
         """Give the stack the first two thousand frames of a burst; returns how many. Raises TargetError."""
@@ -122,10 +90,6 @@ class PipeLink:
             self._conversation.give(packets[at:at + _AT_ONCE], self.clock.now())
             self._take()
         return count
-
-    def ignore(self, networks: Collection[Network]) -> None:
-        """Do not hear what is sent to addresses of these networks."""
-        self._ignored = tuple(networks)
 
     def close(self) -> None:
         """End the process."""
