@@ -191,15 +191,15 @@ class Case:
         message = decode_icmp(packet)
         if message is None or message.neighbour_discovery:
             return False
-        ports = _ports_quoted(message)
+        ports = message.quoted_ports
         return not ports or not self._own_ports.isdisjoint(ports)
 
     def take_icmp(self, message: IcmpMessage, packet: Packet) -> str:
         """An ICMP message of the target; an error about what an earlier case sent (a late time-out) is a stray."""
-        ports = _ports_quoted(message)
+        ports = message.quoted_ports
         if ports and self._own_ports.isdisjoint(ports):
             return ""
-        step = self.step("target", _icmp_text(message))
+        step = self.step("target", str(message))
         self._icmp.append((message, step))
         if not ip.header_is_good(packet):
             self.violation(requirement=_IP_CHECKSUM, level=self.level_of(_IP_CHECKSUM), got=step.text, fields=("ip",),
@@ -412,7 +412,7 @@ class Case:
                   if not same]
         if fields:
             step.mark = "mismatch"
-            raise self.mismatch(expected=wanted, got=_icmp_text(message), rule=rule, fields=fields, step=step)
+            raise self.mismatch(expected=wanted, got=str(message), rule=rule, fields=fields, step=step)
         self.story.proof.add("wire")
         return message
 
@@ -488,16 +488,3 @@ class Case:
             self.clock.unregister(call)
         self.injector.outcomes.clear()
         self.trace = self.injector.end()
-
-
-def _ports_quoted(message: IcmpMessage) -> tuple[int, ...]:
-    """The ports of the packet that an error quotes; none of a later fragment, or of a protocol that has none."""
-    quoted = message.quoted
-    if quoted is None or quoted.protocol not in (ip.TCP, ip.UDP) or len(quoted.payload) < 4 or \
-            ip.fragment_offset(quoted):
-        return ()
-    return struct.unpack_from(">HH", quoted.payload)
-
-
-def _icmp_text(message: IcmpMessage) -> str:
-    return f"ICMP{'v6' if message.ipv6 else ''} type {message.type} code {message.code}"

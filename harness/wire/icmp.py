@@ -12,9 +12,12 @@ from .ip import (
     DEFAULT_TTL,
     ICMP,
     ICMPV6,
+    TCP,
+    UDP,
     Packet,
     check_range,
     dissect_quote,
+    fragment_offset,
     internet_checksum,
     ip_packet,
     pseudo_header_sum,
@@ -72,6 +75,17 @@ class IcmpMessage:
     def error(self) -> bool:
         """True for a message that quotes a packet: an error, or IPv4's source quench and redirect."""
         return self.type < 128 if self.ipv6 else self.type in (3, 4, 5, 11, 12)
+
+    @property
+    def quoted_ports(self) -> tuple[int, ...]:
+        """The ports of the packet that an error quotes; none of a later fragment, or of a protocol that has none."""
+        quoted = self.quoted
+        if quoted is None or quoted.protocol not in (TCP, UDP) or len(quoted.payload) < 4 or fragment_offset(quoted):
+            return ()
+        return struct.unpack_from(">HH", quoted.payload)
+
+    def __str__(self) -> str:
+        return f"ICMP{'v6' if self.ipv6 else ''} type {self.type} code {self.code}"
 
     @property
     def neighbour_discovery(self) -> bool:
