@@ -13,12 +13,9 @@ from .report.results import NOTHING_VERIFIED, USAGE
 from .suite import count, node_ids, play, suite
 from .targets.base import FAMILIES
 from .targets.profile import Profile
-from .targets.registry import clock_of, needs_guest, needs_namespaces, parse_spec, with_defect
+from .targets.registry import needs_guest, needs_namespaces, parse_spec, with_defect, workers_for
 from .targets.uml import canonical
 from .wire.errors import LinkError, UsageError
-
-_REAL_TIME_WORKERS: Final = 8
-"""Cases in real time mostly wait, so more of them run at one time than there are processors."""
 
 _FEW: Final = 8
 """Runs of cases that are over before workers would have started."""
@@ -45,7 +42,7 @@ class Campaign:
     defect: str = ""
     real_clock: bool = False
     guest_limit: float | None = None
-    real_time_workers: int = _REAL_TIME_WORKERS
+    most_workers: int | None = None
 
     def play(self, words: Sequence[str], *, stale: Sequence[Path] = ()) -> int:
         """Let pytest play the cases, with these words on its command line; returns the exit status.
@@ -89,7 +86,8 @@ class Campaign:
             raise UsageError("--shards and --wall-limit: go with --virtual-time or --target uml:NAME, a run in guests")
         if self.workers is not None:
             return self.workers, 0
-        return 0 if few or clock_of(profile) != "real" else self.real_time_workers, 0
+        usual = workers_for(profile) if self.most_workers is None else min(self.most_workers, workers_for(profile))
+        return 0 if few or usual == 1 else usual, 0
 
 
 def writable(option: str, file: Path) -> None:

@@ -176,7 +176,7 @@ def audit(lie: str, every: bool, results: str | None, html: str | None, fail_und
     # One lie that is told again leaves the results of the whole audit alone.
     chosen["results"] = results or ("reports/audit/lie/results.json" if lie else "reports/audit/results.json")
     # An audit computes more than it waits.
-    campaign = Campaign(guest_limit=_AUDIT_LIMIT_S, real_time_workers=len(os.sched_getaffinity(0)), **chosen)
+    campaign = Campaign(guest_limit=_AUDIT_LIMIT_S, most_workers=len(os.sched_getaffinity(0)), **chosen)
     return play(campaign, lie=lie, every=every, html=html, fail_under=fail_under)
 
 

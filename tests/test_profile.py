@@ -415,3 +415,44 @@ def test_what_is_wrong_with_a_fingerprint(text: str, fault: str) -> None:
 def test_a_fingerprint_that_is_no_table() -> None:
     assert faults_of("", HEAD + "fingerprint = 5\n") == [
         "device.toml: fingerprint: 5 is not allowed; a table is due"]
+
+
+# -- one profile extends another ----------------------------------------------------------------------------------------
+
+def extending(folder: Path, name: str, text: str) -> Path:
+    file = folder / f"{name}.toml"
+    file.write_text(HEAD + text)
+    return file
+
+
+def test_what_a_profile_extends_stands_below_it(tmp_path: Path) -> None:
+    file = extending(tmp_path, "box", 'extends = "linux"\n[features]\nsack = false\n[timers]\ninitial_rto_s = 3.0\n'
+                     + DEVIATION)
+    profile = load_profile(str(file))
+    assert (profile.name, profile.kind, profile.file) == ("device", "remote", str(file))
+    assert (profile.feature("sack"), profile.feature("timestamps")) == (False, True)
+    assert profile.timer("initial_rto_s") == 3.0
+    assert profile.timer("rto_max_s") == LINUX.timer("rto_max_s")
+    assert len(profile.ledger) == len(LINUX.ledger) + 1
+    assert next(iter(profile.ledger)).reason == "TIME-WAIT is too short"
+    assert profile.with_version("6.18.44").pins(ipv6=False).ttl == LINUX.pins(ipv6=False).ttl
+
+
+def test_it_may_extend_a_variant_or_a_file_beside_it(tmp_path: Path) -> None:
+    extending(tmp_path, "family", 'extends = "linux:no-options"\n[limits]\nsyn_retries = 2\n')
+    profile = load_profile(str(extending(tmp_path, "member", 'extends = "family.toml"\n')))
+    assert (profile.feature("sack"), profile.limit("syn_retries")) == (False, 2)
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ('extends = "lniux"\n', "extends: 'lniux': no such profile; there are "),
+    ('extends = "nowhere.toml"\n', "nowhere.toml: cannot read this profile: No such file"),
+    ('extends = "bad.toml"\n', "bad.toml: timers.initial_rto_s: 'soon' is not allowed"),
+    ('extends = "box.toml"\n', "box.toml: extends: 'box.toml' is not allowed, since it leads back to this profile"),
+])
+def test_what_is_wrong_with_the_profile_below(tmp_path: Path, text: str, said: str) -> None:
+    extending(tmp_path, "bad", '[timers]\ninitial_rto_s = "soon"\n')
+    file = extending(tmp_path, "box", text)
+    with pytest.raises(UsageError) as caught:
+        load_profile(str(file))
+    assert said in str(caught.value)

@@ -18,6 +18,7 @@ from ..upper.base import Half
 from ..wire import ip
 from ..wire.clock import Outcome, SteppedClock
 from ..wire.codec import decode, encode
+from ..wire.errors import UsageError
 from ..wire.frame import Frame
 from ..wire.segment import ACK, FIN, PSH, RST, SYN, URG, Flow, Kind, Option, Segment
 from .base import Target, phantom_neighbour, timing_of
@@ -218,8 +219,22 @@ def babbler(seed: int) -> Answer:
 DECOYS: Final = ("blackhole", "refuser", "mirror", "babbler")
 
 
-def make_decoy(profile: Profile, variant: str, seed: int) -> Target:
-    """The decoy of that name, which answers to a profile that claims everything."""
+def known(variant: str) -> str:
+    """The decoy's name. Raises UsageError for one that there is not."""
+    if variant not in DECOYS:
+        raise UsageError(f"--target 'decoy:{variant}': no such decoy; there are "
+                         f"{', '.join(f'decoy:{each}' for each in DECOYS)}")
+    return variant
+
+
+def version(profile: Profile, spec: str) -> str:
+    """None: a decoy's is the harness's own."""
+    return ""
+
+
+def make(profile: Profile, spec: str, *, seed: int = 0, worker: int = 0) -> Target:
+    """The decoy that the spec names, which answers to a profile that claims everything. Raises UsageError."""
+    variant = known(spec.partition(":")[2])
     answers: dict[str, Answer] = {"blackhole": blackhole, "refuser": refuser, "mirror": mirror,
                                   "babbler": babbler(seed)}
     clock = SteppedClock()

@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, NewType, TypeVar
 
 from cattrs import (
@@ -29,7 +30,7 @@ from ..upper.base import STATES
 from ..wire.clock import SECOND
 from ..wire.errors import UsageError
 from .ledger import Deviation, Ledger
-from .profile import KINDS, Pinned, Profile, Sysctl, Value
+from .profile import KINDS, Pinned, Profile, Sysctl, Value, load_profile, profile_names
 from .versions import ALLOWED, VersionRange
 from .vocabulary import FEATURES, LIMITS, PINS, POLICIES, TIMERS, PinTerm, by_name, names, suggestion
 
@@ -77,6 +78,7 @@ class Document(Tables):
     name: Name
     kind: Kind
     title: str
+    extends: str = ""
     command: Command = field(default_factory=lambda: Command([]))
     cwd: str = "."
     answer_limit_s: Limit = Limit(10.0)
@@ -101,10 +103,10 @@ class Faults(Exception):
         self.faults = faults
 
 
-def read_profile(text: str, file: str, variant: str | None = None) -> Profile:
+def read_profile(text: str, file: str, variant: str | None = None, above: tuple[str, ...] = ()) -> Profile:
     """The profile that the text of a file describes, in one of its variants if so wanted.
 
-    Raises UsageError, one line for each fault.
+    `above` are the files that extend this one, outermost first. Raises UsageError, one line for each fault.
     """
     try:
         raw = tomllib.loads(text)
@@ -121,21 +123,40 @@ def read_profile(text: str, file: str, variant: str | None = None) -> Profile:
     if variant is not None and variant not in document.variant:
         there = ", ".join(document.variant) or "none"
         raise UsageError(f"{file}: {variant!r}: no such variant of this profile; there are: {there}")
-    return _profile(document, file, variant)
+    return _profile(document, file, variant, _extended(document.extends, file, above))
 
 
-def _profile(document: Document, file: str, variant: str | None) -> Profile:
-    """The document's tables with the variant's laid over them."""
-    other = document.variant[variant] if variant else Tables()
+def _extended(extends: str, file: str, above: tuple[str, ...]) -> Profile | None:
+    """The profile whose tables a file begins with; a file is looked for beside the one that names it."""
+    if not extends:
+        return None
+    spec = str(Path(file).parent / extends) if ".toml" in extends else extends
+    if spec in (*above, file):
+        raise UsageError(f"{file}: extends: {extends!r} is not allowed, since it leads back to this profile; allowed: "
+                         f"{', '.join(profile_names())}, or another file")
+    try:
+        return load_profile(spec, above=(*above, file))
+    except UsageError as error:
+        # What is wrong further below names its own file.
+        lines = str(error).splitlines()
+        raise UsageError("\n".join(line if ".toml: " in line else f"{file}: extends: {line}" for line in lines)) from None
+
+
+def _profile(document: Document, file: str, variant: str | None, base: Profile | None) -> Profile:
+    """The tables of the profile that it extends, the document's over them, and the variant's over these."""
+    own, other = document, document.variant[variant] if variant else Tables()
+    under = base or Profile(name="", kind="", title="", file="")
     return Profile(
-        name=document.name, kind=document.kind, title=document.title, file=file, variant=variant or "",
-        variants=tuple(document.variant), features={**document.features, **other.features},
-        timers={**document.timers, **other.timers}, limits={**document.limits, **other.limits},
-        policies={**document.policies, **other.policies},
-        sysctl_always={**document.sysctl.always, **other.sysctl.always},
-        sysctl_short={**document.sysctl.short, **other.sysctl.short},
-        fingerprint={**document.fingerprint, **other.fingerprint}, ledger=Ledger(tuple(document.deviation)),
-        command=tuple(document.command), cwd=document.cwd, answer_limit_s=document.answer_limit_s)
+        name=own.name, kind=own.kind, title=own.title, file=file, variant=variant or "", variants=tuple(own.variant),
+        features={**under.features, **own.features, **other.features},
+        timers={**under.timers, **own.timers, **other.timers},
+        limits={**under.limits, **own.limits, **other.limits},
+        policies={**under.policies, **own.policies, **other.policies},
+        sysctl_always={**under.sysctl_always, **own.sysctl.always, **other.sysctl.always},
+        sysctl_short={**under.sysctl_short, **own.sysctl.short, **other.sysctl.short},
+        fingerprint={**under.fingerprint, **own.fingerprint, **other.fingerprint},
+        ledger=Ledger((*own.deviation, *under.ledger)),
+        command=tuple(own.command), cwd=own.cwd, answer_limit_s=own.answer_limit_s)
 
 
 # -- what cattrs is told ---------------------------------------------------------------------------------------------

@@ -202,6 +202,16 @@ def stay_on_one_processor(number: int) -> Callable[[], None]:
     return lambda: os.sched_setaffinity(0, before)
 
 
+def version(profile: Profile, spec: str) -> str:
+    """The release of this kernel, or of the guest's that the profile is for."""
+    return profile.version if profile.kind == "uml" else kernel_release()
+
+
+def make(profile: Profile, spec: str, *, seed: int = 0, worker: int = 0) -> Target:
+    """As `make_linux` does; in a guest whose default values hold, the clock skips idle time."""
+    return make_linux(profile, worker=worker, skipping=profile.kind == "uml" and not profile.short)
+
+
 def make_linux(profile: Profile, *, worker: int = 0, skipping: bool = False) -> Target:
     """The kernel that this process runs on as a target of one of several workers.
 

@@ -217,11 +217,12 @@ def profile_names() -> tuple[str, ...]:
                         if file.name.endswith(".toml")))
 
 
-def load_profile(spec: str) -> Profile:
+def load_profile(spec: str, *, above: tuple[str, ...] = ()) -> Profile:
     """The profile of a name (`linux`), of a name and one of its variants (`linux:no-cookies`), or of a TOML file.
 
     It has its default values in force. A namespace's profile is for this machine's kernel release, others are for no
-    version until `with_version` says so. Raises UsageError with everything that is wrong, one line each.
+    version until `with_version` says so. `above` are the files that extend it. Raises UsageError with everything that
+    is wrong, one line each.
     """
     from .document import read_profile  # costs more than the rest of a plugin's start, and only a run needs it
 
@@ -236,7 +237,7 @@ def load_profile(spec: str) -> Profile:
                              "and any file that ends in .toml")
         file = f"{name}.toml"
         text = _text(_folder() / file, file)
-    profile = read_profile(text, file, variant if separator else None)
+    profile = read_profile(text, file, variant if separator else None, above)
     return profile.with_version(os.uname().release) if profile.kind == "namespace" else profile
 
 

@@ -1,16 +1,47 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From a target spec (`NAME[:VARIANT]` or a profile file) to a target."""
+"""From a target spec (`NAME[:VARIANT]` or a profile file) to a target.
+
+Each kind of target is a module with two functions: `make(profile, spec, *, seed, worker)` makes the target for the
+`worker`-th of several, `version(profile, spec)` says which version of its stack that will be, "" if it cannot be known
+before. It is imported when the first target of its kind is made.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+import os
+from dataclasses import dataclass
+from typing import Any, Final
 
 from ..wire.errors import UsageError
 from .base import Target
-from .decoys import DECOYS, make_decoy
-from .namespace import kernel_release, make_linux
 from .profile import Profile, load_profile
 from .uml import is_uml, kernel_of, surroundings, uml_profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What the runs have to know of a kind of target.
+
+    `module` is where it is made, `clock` its kind of time. `workers` are so many side by side if the user names no
+    number, 0 for one a processor. `namespaces`: made of this machine's, for which rights are needed.
+    """
+
+    module: str
+    clock: str
+    workers: int = 1
+    namespaces: bool = False
+
+
+_KINDS: Final = {
+    # Cases in real time mostly wait, so more of them run at one time than there are processors.
+    "namespace": Kind(module="namespace", clock="real", workers=8, namespaces=True),
+    "uml": Kind(module="namespace", clock="skipping"),
+    "decoy": Kind(module="decoys", clock="stepped"),
+    "model": Kind(module="model.target", clock="stepped"),
+    "pipe": Kind(module="pipe.target", clock="stepped", workers=0),
+}
+"""The kinds that can be run. A profile of another kind is one to read."""
 
 
 def parse_spec(spec: str, *, real_clock: bool = False) -> Profile:
@@ -20,9 +51,9 @@ def parse_spec(spec: str, *, real_clock: bool = False) -> Profile:
     """
     name, _, variant = spec.partition(":")
     if name == "decoy":
-        if variant not in DECOYS:
-            raise UsageError(f"--target {spec!r}: no such decoy; there are "
-                             f"{', '.join(f'decoy:{known}' for known in DECOYS)}")
+        from .decoys import known
+
+        known(variant)
         return load_profile("decoy")
     if name == "model":
         from .model.defects import parts_of  # the model is for the runs that ask for it
@@ -32,14 +63,12 @@ def parse_spec(spec: str, *, real_clock: bool = False) -> Profile:
     if is_uml(spec):
         return uml_profile(spec, real_clock=real_clock)
     profile = load_profile(spec)
-    if profile.kind == "pipe":
-        return profile
-    if not needs_namespaces(profile):
+    if profile.kind not in _KINDS:
         raise UsageError(f"--target {spec!r}: its profile is of kind {profile.kind!r}, which this version cannot "
                          "reach; what can be run: profiles of kind 'namespace' (linux, its variants) and 'pipe', "
                          "uml:NAME, model, and decoy:NAME")
     # Real time is too dear for default timers: the profile's short values hold, and its sysctls bring them about.
-    return profile.with_short()
+    return profile.with_short() if needs_namespaces(profile) else profile
 
 
 def with_defect(spec: str, defect: str) -> str:
@@ -56,14 +85,19 @@ def with_defect(spec: str, defect: str) -> str:
 
 def clock_of(profile: Profile) -> str:
     """The kind of time that a target of this profile has: `real`, `skipping`, `stepped`."""
-    if profile.kind == "uml":
-        return "real" if profile.short else "skipping"
-    return "stepped" if profile.kind in ("decoy", "model", "pipe") else "real"
+    if profile.kind == "uml" and profile.short:
+        return "real"
+    return _KINDS[profile.kind].clock
+
+
+def workers_for(profile: Profile) -> int:
+    """How many workers play the suite if the user names no number."""
+    return _KINDS[profile.kind].workers or len(os.sched_getaffinity(0))
 
 
 def needs_namespaces(profile: Profile) -> bool:
     """True if the target is made of namespaces of this machine, for which rights are needed."""
-    return profile.kind == "namespace"
+    return _KINDS[profile.kind].namespaces
 
 
 def needs_guest(profile: Profile) -> bool:
@@ -74,31 +108,18 @@ def needs_guest(profile: Profile) -> bool:
 def make_target(spec: str, *, seed: int = 0, worker: int = 0, real_clock: bool = False) -> Target:
     """Make the target, for the `worker`-th of several. Raises UsageError, LinkError or TargetError."""
     profile = parse_spec(spec, real_clock=real_clock)
-    if profile.kind == "decoy":
-        return make_decoy(profile, spec.partition(":")[2], seed)
-    if profile.kind == "model":
-        from .model.target import make_model
-
-        return make_model(profile, spec.partition(":")[2], seed)
-    if profile.kind == "pipe":
-        from .pipe.target import make_pipe
-
-        return make_pipe(profile, spec, seed)
-    return make_linux(profile, worker=worker, skipping=clock_of(profile) == "skipping")
+    made: Target = _module(profile).make(profile, spec, seed=seed, worker=worker)
+    return made
 
 
 def describe(spec: str, *, real_clock: bool = False) -> dict[str, Any]:
     """The target as results name it, without making it."""
     profile = parse_spec(spec, real_clock=real_clock)
-    version = ""
-    if needs_namespaces(profile):
-        version = kernel_release()
-    elif profile.kind == "uml":
-        version = profile.version
-    elif profile.kind == "pipe":
-        from .pipe.target import version_of
-
-        version = version_of(profile)
-    target = {"name": spec, "kind": profile.kind, "version": version, "profile": profile.name}
+    target = {"name": spec, "kind": profile.kind, "version": _module(profile).version(profile, spec),
+              "profile": profile.name}
     # Two builds of one tree have one name and often one release.
     return target | ({"build": kernel_of(spec).key} if needs_guest(profile) else {})
+
+
+def _module(profile: Profile) -> Any:
+    return importlib.import_module(f".{_KINDS[profile.kind].module}", __package__)

@@ -17,8 +17,14 @@ from .values import values_of
 _MTU: Final = 1500
 
 
-def make_model(profile: Profile, defect: str = "", seed: int = 0) -> Target:
-    """The model, with one of its defects if it is named. Raises UsageError for a defect that there is not."""
+def version(profile: Profile, spec: str) -> str:
+    """None: the model's is the harness's own."""
+    return ""
+
+
+def make(profile: Profile, spec: str, *, seed: int = 0, worker: int = 0) -> Target:
+    """The model, with one of its defects if the spec names it. Raises UsageError for a defect that there is not."""
+    defect = spec.partition(":")[2]
     parts = parts_of(defect)
     stack = parts.stack(values_of(profile), [packed(address) for address in TARGET.values()], mtu=_MTU, seed=seed,
                         connection=parts.connection, listener=parts.listener)

@@ -31,7 +31,7 @@ class PipeTarget(Target):
         super().come_to_rest(name)
 
 
-def make_pipe(profile: Profile, spec: str, seed: int = 0) -> PipeTarget:
+def make(profile: Profile, spec: str, *, seed: int = 0, worker: int = 0) -> PipeTarget:
     """The stack that the profile's command starts. Raises TargetError if it does not come to a hello."""
     conversation = converse(profile, seed)
     try:
@@ -81,7 +81,7 @@ def introduced(profile: Profile, hello: Hello) -> Profile:
     return replace(profile, features=features).with_version(hello.stack_version)
 
 
-def version_of(profile: Profile) -> str:
+def version(profile: Profile, spec: str) -> str:
     """The version that the stack says it is; "" if it does not come to say so."""
     try:
         conversation = converse(profile)
