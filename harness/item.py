@@ -19,7 +19,8 @@ from .lower.case import Case
 from .lower.verdict import Mismatch, Step
 from .requirements.catalogue import load
 from .targets.base import Target, addresses
-from .targets.judgement import Judgement, NotApplicable, explained
+from .targets.judgement import Judgement, explained
+from .upper.base import NotApplicable
 from .wire.capture import write_capture
 from .wire.clock import SECOND
 from .wire.errors import HarnessError

@@ -39,10 +39,11 @@ from .recorder import Recorder, one_line_of
 from .report.junit import properties
 from .requirements.catalogue import load
 from .targets.base import FAMILIES, Target
-from .targets.judgement import Judgement, NotApplicable, judge
+from .targets.judgement import Judgement, judge
 from .targets.profile import Profile
 from .targets.registry import clock_of, describe, make_target, needs_guest, needs_namespaces, parse_spec
 from .targets.uml import canonical
+from .upper.base import NotApplicable
 from .virtualtime.relay import steps_of
 from .wire.clock import Clock
 from .wire.errors import HarnessError, LinkError, UsageError

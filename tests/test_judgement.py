@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from harness.lower.verdict import Finding, Inconclusive, Mismatch, Verdict
-from harness.targets.judgement import Judgement, NotApplicable, judge
+from harness.targets.judgement import Judgement, judge
 from harness.targets.ledger import Deviation, Ledger
 from harness.targets.versions import VersionRange
+from harness.upper.base import NotApplicable
 from harness.wire.errors import LinkError, ScriptError
 
 CASE = "closed/reset::syn"

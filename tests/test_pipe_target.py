@@ -19,12 +19,12 @@ from pipe_profiles import MODEL, ROOT, pipe_profile
 
 from harness.lower.flood import SOURCES, forged_syns
 from harness.targets.base import PHANTOM, PHANTOM_MAC, TARGET, Target, packed
-from harness.targets.judgement import NotApplicable
 from harness.targets.pipe.adapter import CHECKS, FAIL, Bench, check, passes_time
 from harness.targets.pipe.protocol import Hello
 from harness.targets.pipe.target import converse, introduced
 from harness.targets.profile import load_profile
 from harness.targets.registry import clock_of, describe, make_target, parse_spec
+from harness.upper.base import NotApplicable
 from harness.wire.clock import SECOND
 from harness.wire.codec import encode
 from harness.wire.errors import TargetError, UsageError

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..lower.fingerprint import SOURCE
 from ..lower.verdict import NOTHING_MORE, Finding, Inconclusive, Mismatch, Verdict, worst
+from ..upper.base import NotApplicable
 from .ledger import Ledger
 
 
@@ -18,10 +19,6 @@ class Judgement:
     verdict: Verdict
     reason: str
     findings: tuple[Finding, ...]
-
-
-class NotApplicable(Exception):
-    """The profile says that the target has not what the case needs."""
 
 
 _SEEN = frozenset(("wire", "sentinel", "remote"))

@@ -20,6 +20,10 @@ STATES = ("CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED", "FIN-WA
 Half = Literal["read", "write", "both"]
 
 
+class NotApplicable(Exception):
+    """The target has not what the case needs, or its upper tester cannot do or tell it; the message says what."""
+
+
 class Call(Protocol):
     """A call under way; register it with the clock to get its outcome, once."""
 

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ...upper.base import NotApplicable
 from ...wire import ip
 from ...wire.clock import SECOND
 from ...wire.codec import decode, encode
 from ...wire.errors import TargetError
 from ...wire.segment import ACK, RST, SYN, Flow, Kind, Option, Segment
 from ..base import FAMILIES, PHANTOM, TARGET, packed
-from ..judgement import NotApplicable
 from ..profile import Profile
 from .conversation import Conversation
 from .link import PipeLink

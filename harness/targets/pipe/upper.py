@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...upper.base import STATES, Half
+from ...upper.base import STATES, Half, NotApplicable
 from ...wire.clock import Outcome
 from ...wire.errors import TargetError
 from ...wire.segment import Flow
-from ..judgement import NotApplicable
 from .conversation import Conversation
 from .protocol import HALVES, Malformed, Op, Reader, Result, endpoint, text
 
