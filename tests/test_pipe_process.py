@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from harness.targets.pipe.conversation import Conversation
 from harness.targets.pipe.process import Process
-from harness.targets.pipe.protocol import PACKET, Done, Greeting, Hello, Op, Result, message
+from harness.targets.pipe.protocol import PACKET, Done, Greeting, Hello
 from harness.targets.pipe.target import greeting
+from harness.upper.messages import Op, Result, message
 from harness.wire.errors import TargetError
 
 HELLO = Hello(version=1, name="tiny", stack_version="1.0", features=(), mtu=1500, ipv4=True, ipv6=False,

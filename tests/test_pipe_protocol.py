@@ -13,24 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.targets.pipe import protocol
-from harness.targets.pipe.protocol import (
-    DONE,
+from harness.targets.pipe.protocol import DONE, HELLO, NEVER, PACKET, Done, Greeting, Hello, advance, cut
+from harness.upper.messages import (
     HALVES,
-    HELLO,
     LONGEST,
-    NEVER,
-    PACKET,
     RESULT,
-    Done,
-    Greeting,
-    Hello,
     Malformed,
     Op,
     Reader,
     Result,
-    advance,
     command,
-    cut,
     endpoint,
     message,
     text,

@@ -249,7 +249,7 @@ def test_case_goes_on_after_the_failure_as_nothing_but_an_error(tmp_path: Path) 
         target.clock._advance(1)  # type: ignore[attr-defined]
     target.come_to_rest("the next case")
     assert target.upper.state(flow) == "CLOSED"
-    with pytest.raises(TargetError, match="was of a process that is gone"):
+    with pytest.raises(TargetError, match="socket 1 is gone: model has begun anew since"):
         target.upper.recv(socket, 1).poll()
     target.close()
 

@@ -417,7 +417,7 @@ def test_a_fingerprint_that_is_no_table() -> None:
         "device.toml: fingerprint: 5 is not allowed; a table is due"]
 
 
-# -- one profile extends another ----------------------------------------------------------------------------------------
+# -- one profile extends another ---------------------------------------------------------------------------------------
 
 def extending(folder: Path, name: str, text: str) -> Path:
     file = folder / f"{name}.toml"

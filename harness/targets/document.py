@@ -138,8 +138,8 @@ def _extended(extends: str, file: str, above: tuple[str, ...]) -> Profile | None
         return load_profile(spec, above=(*above, file))
     except UsageError as error:
         # What is wrong further below names its own file.
-        lines = str(error).splitlines()
-        raise UsageError("\n".join(line if ".toml: " in line else f"{file}: extends: {line}" for line in lines)) from None
+        lines = [line if ".toml: " in line else f"{file}: extends: {line}" for line in str(error).splitlines()]
+        raise UsageError("\n".join(lines)) from None
 
 
 def _profile(document: Document, file: str, variant: str | None, base: Profile | None) -> Profile:

@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ...upper.base import NotApplicable
+from ...upper.base import Call, NotApplicable
+from ...upper.commands import NumberedSocket
+from ...upper.messages import Op, endpoint
 from ...wire import ip
 from ...wire.clock import SECOND
 from ...wire.codec import decode, encode
@@ -24,9 +26,8 @@ from ..base import FAMILIES, PHANTOM, TARGET, packed
 from ..profile import Profile
 from .conversation import Conversation
 from .link import PipeLink
-from .protocol import Op, endpoint
 from .target import converse, introduced
-from .upper import PipeCall, PipeSocket, PipeUpperTester
+from .upper import PipeUpperTester
 
 OK: Final = "ok"
 FAIL: Final = "FAIL"
@@ -87,7 +88,7 @@ class Bench:
             self.clock.wait(min(until, max(self.clock.now() + 1, self.conversation.deadline_ns or until)))
         return None
 
-    def until(self, call: PipeCall, within_ns: int = SECOND) -> tuple[str, object]:
+    def until(self, call: Call, within_ns: int = SECOND) -> tuple[str, object]:
         """The outcome of a call. Raises Wrong if it has none by then."""
         until = self.clock.now() + within_ns
         while (outcome := call.poll()) is None:
@@ -240,7 +241,7 @@ def accepts(bench: Bench) -> str:
         raise Wrong("says that nobody listens where it was just told to listen")
     _opened(bench, flow)
     error, connection = bench.until(pending)
-    if error or not isinstance(connection, PipeSocket):
+    if error or not isinstance(connection, NumberedSocket):
         raise Wrong(f"accept came to {error} after the handshake")
     _state(bench, flow, "ESTABLISHED")
     if bench.upper.abort(connection).error:
@@ -251,7 +252,7 @@ def accepts(bench: Bench) -> str:
     return ""
 
 
-def _listener(bench: Bench, local_port: int) -> tuple[PipeSocket, Flow]:
+def _listener(bench: Bench, local_port: int) -> tuple[NumberedSocket, Flow]:
     flow = flow_of(bench.family, local_port=local_port, target_port=_PORT + local_port % 1000)
     return bench.upper.listen(flow.target, flow.target_port, backlog=4, options={}), flow
 

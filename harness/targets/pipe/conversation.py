@@ -13,27 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+from ...upper.messages import COMMAND, RESULT, Malformed, Op, Reader, Result, command, message
 from ...wire.errors import TargetError
 from .process import Process
-from .protocol import (
-    ADVANCE,
-    COMMAND,
-    DONE,
-    HELLO,
-    PACKET,
-    RESULT,
-    VERSION,
-    Done,
-    Greeting,
-    Hello,
-    Malformed,
-    Op,
-    Reader,
-    Result,
-    advance,
-    command,
-    message,
-)
+from .protocol import ADVANCE, DONE, HELLO, PACKET, VERSION, Done, Greeting, Hello, advance
 
 T = TypeVar("T")
 

@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from ...upper.messages import Malformed
 from ...wire.errors import TargetError
-from .protocol import Malformed, cut
+from .protocol import cut
 
 _CHUNK: Final = 1 << 16
 _KEPT: Final = 4096
