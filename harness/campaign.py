@@ -15,7 +15,7 @@ from .targets.base import FAMILIES
 from .targets.profile import Profile
 from .targets.registry import needs_guest, needs_namespaces, parse_spec, with_defect, workers_for
 from .targets.uml import canonical
-from .wire.errors import LinkError, UsageError
+from .wire.errors import UsageError
 
 _FEW: Final = 8
 """Runs of cases that are over before workers would have started."""
@@ -62,6 +62,8 @@ class Campaign:
         workers, shards = self._in_guests(few) if in_guests else self._here(few, profile)
         writable("--results", Path(self.results))
         if needs_namespaces(profile):
+            from .wire.netns import get_rights
+
             get_rights()
         arguments = ["--verdicts", f"--target={target}", f"--family={self.family}", f"--seed={self.seed}",
                      f"--results={self.results}", f"--shards={shards}", f"--numprocesses={workers}", "--dist=worksteal"]
@@ -101,14 +103,3 @@ def writable(option: str, file: Path) -> None:
         raise UsageError(f"{option} {file}: cannot make {folder}: {error.strerror}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"{option} {file}: cannot write to {folder}: permission denied")
-
-
-def get_rights() -> None:
-    """Network namespaces, in a user namespace of our own if need be. Raises UsageError if they cannot be had."""
-    from .wire.netns import can_make_namespaces, enter_user_namespace
-
-    if not can_make_namespaces():
-        try:
-            enter_user_namespace()
-        except LinkError as error:
-            raise UsageError(str(error)) from None

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from . import __version__
+from .probing.commands import profile
 from .targets.pipe.commands import target
 from .virtualtime.commands import kernel
 from .wire.errors import HarnessError, UsageError
+from .words import CommandGroup
 
 if TYPE_CHECKING:
     from .suite import Entry
@@ -53,20 +55,7 @@ def _complete_case(context: click.Context, parameter: click.Parameter, incomplet
     return [name for name in names(suite()) if name.startswith(incomplete)]
 
 
-class _Group(click.Group):
-    """Commands in the order in which people meet them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-    def resolve_command(self, ctx: click.Context,
-                        args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            ctx.fail(f"{args[0]!r}: no such command; there are {', '.join(self.commands)}")
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
              invoke_without_command=True)
 @click.version_option(__version__, "--version", "-V", prog_name="tcpqual", message="%(prog)s %(version)s")
 @click.pass_context
@@ -341,6 +330,7 @@ def diff(left: Path, right: Path, exact: bool, findings: bool, missing: bool, as
 
 cli.add_command(kernel)
 cli.add_command(target)
+cli.add_command(profile)
 
 
 @cli.command(short_help="Say what this machine lacks for a run.")
@@ -384,9 +374,9 @@ def connect(**options: Any) -> int:
 
     Exit status: 0 the connection opened, 1 it was refused, 2 usage, 3 no answer.
     """
-    from .campaign import get_rights
     from .connect import connect as play
     from .way import Options
+    from .wire.netns import get_rights
 
     if not options["interface"]:
         get_rights()
@@ -403,7 +393,7 @@ def bench(file: str | None, runs: int | None) -> int:
     Exit status: 0 if every bound is reached, 1 if not.
     """
     from . import bench as figures
-    from .campaign import get_rights
+    from .wire.netns import get_rights
 
     get_rights()
     return figures.bench(file, runs or 0, click.echo)

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
-from harness import __version__, campaign, cli, doctor, suite
+from harness import __version__, cli, doctor, suite
 from harness.requirements.catalogue import load
 from harness.wire.errors import TargetError, UsageError
 
@@ -38,7 +38,7 @@ def test_help_names_every_command() -> None:
     done = tcpqual("--help")
     assert done.returncode == 0
     commands = [line.split()[0] for line in done.stdout.partition("Commands:\n")[2].splitlines()]
-    assert commands == ["run", "audit", "list", "show", "diff", "kernel", "target", "doctor", "connect",
+    assert commands == ["run", "audit", "list", "show", "diff", "kernel", "target", "profile", "doctor", "connect",
                         "bench", "completion"]
     assert tcpqual().stdout == done.stdout
 
@@ -91,7 +91,7 @@ def test_completing(words: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(("words", "line"), [
-    (["rum"], "'rum': no such command; there are run, audit, list, show, diff, kernel, target, doctor, "
+    (["rum"], "'rum': no such command; there are run, audit, list, show, diff, kernel, target, profile, doctor, "
      "connect, bench, completion"),
     (["run", "--fmily", "x"], "No such option '--fmily'. Did you mean '--family'?"),
     (["run", "--family", "x"], "Invalid value for '--family': 'x' is not one of 'ipv4', 'ipv6', 'both'."),
@@ -158,7 +158,7 @@ def test_missing_rights_are_wrong_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(netns, "can_make_namespaces", lambda: False)
     monkeypatch.setattr(netns, "enter_user_namespace", refuse)
     with pytest.raises(UsageError, match="user namespace: not permitted"):
-        campaign.get_rights()
+        netns.get_rights()
 
 
 @pytest.mark.parametrize(("error", "status", "line"), [

@@ -80,6 +80,12 @@ def layout_words() -> tuple[str, ...]:
     return tuple(_NAMES)
 
 
+def layout_of(segment: Segment) -> str | None:
+    """The layout of a segment's options as a profile writes it; None if it has one for which there is no word."""
+    kinds = _layout(segment)
+    return ",".join(_WORDS[kind] for kind in kinds) if all(kind in _WORDS for kind in kinds) else None
+
+
 def _text(layout: Layout) -> str:
     return f"<{','.join(_WORDS.get(kind, f'kind {kind}') for kind in layout)}>" if layout else "no options"
 

@@ -296,6 +296,11 @@ class Peer:
             self.case.prompt(accepted, arrival.step)
         return accepted
 
+    def observe(self, within_s: float) -> Segment | None:
+        """The next segment, whatever it is, or None if none comes by then: for who measures, and demands nothing."""
+        arrival = self._next(self.case.deadline(within_s))
+        return None if arrival is None else self._accept(arrival)
+
     def _until(self, due: After | None, start: Stamped | None, within_s: float | None) -> int:
         if due is None:
             return self.case.deadline(within_s)

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from .errors import LinkError
+from .errors import LinkError, UsageError
 
 _CLONE_NEWUSER: Final = 0x10000000
 _CLONE_NEWNET: Final = 0x40000000
@@ -120,3 +120,12 @@ def _write(path: str, text: str) -> None:
         os.write(descriptor, text.encode())
     finally:
         os.close(descriptor)
+
+
+def get_rights() -> None:
+    """What making namespaces takes, in a user namespace of our own if need be. Raises UsageError if it is refused."""
+    if not can_make_namespaces():
+        try:
+            enter_user_namespace()
+        except LinkError as error:
+            raise UsageError(str(error)) from None

@@ -6,21 +6,12 @@ from __future__ import annotations
 import click
 
 from ...wire.errors import UsageError
+from ...words import CommandGroup
 
 _SHORT_S = 10.0
 
 
-class _Targets(click.Group):
-    """Refuses a word that is no command in the words of `tcpqual` itself."""
-
-    def resolve_command(self, ctx: click.Context,
-                        args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            ctx.fail(f"{args[0]!r}: no such command; there are {', '.join(self.commands)}")
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=_Targets, short_help="Try the adapter of a stack of your own.")
+@click.group(cls=CommandGroup, short_help="Try the adapter of a stack of your own.")
 def target() -> None:
     """Stacks of your own, each a process that speaks the pipe protocol."""
 

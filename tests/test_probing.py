@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Measuring a target: what is seen of the model is what its profile says, and a defect shows."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pipe_profiles import MODEL
+
+from harness import cli
+from harness.probing.draft import draft
+from harness.probing.probes import probe
+from harness.probing.soundness import faults
+from harness.probing.subject import Seen, Subject
+from harness.targets.document import read_profile
+from harness.targets.profile import load_profile
+from harness.targets.registry import make_target
+
+MEASURED = ("initial_rto_s", "rto_min_s", "rto_max_s", "delayed_ack_max_s", "keepalive_time_s", "keepalive_interval_s",
+            "fin_wait_2_s", "time_wait_s", "challenge_ack_interval_s", "reassembly_ipv4_s", "reassembly_ipv6_s",
+            "syn_retries", "synack_retries", "data_retries", "orphan_retries", "keepalive_probes",
+            "keepalive_garbage_octets", "accept_backlog_extra", "closed_port_window", "accept_backlog_overflow")
+
+
+def measured(spec: str, longest_s: float = 20_000.0) -> dict[tuple[str, str], Seen]:
+    target = make_target(spec)
+    try:
+        found: dict[tuple[str, str], Seen] = {}
+        for seen in probe(Subject(target, longest_s=longest_s), lambda _: None):
+            found.setdefault((seen.table, seen.name), seen)
+        return found
+    finally:
+        target.close()
+
+
+@pytest.fixture(scope="module")
+def model() -> dict[tuple[str, str], Seen]:
+    return measured("model")
+
+
+@pytest.fixture(scope="module")
+def drafted(model: dict[tuple[str, str], Seen]) -> Any:
+    text = draft([("name", "drafted"), ("kind", "pipe"), ("title", "Drafted"), ("command", ["./x"])], model.values())
+    return read_profile(text, "drafted.toml")
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_what_is_measured_is_what_the_model_is_made_of(drafted: Any, name: str) -> None:
+    assert drafted.value(name) == load_profile("model").value(name)
+
+
+def test_the_clock_of_initial_numbers(drafted: Any) -> None:
+    assert drafted.limit("isn_rate_per_s") == pytest.approx(load_profile("model").limit("isn_rate_per_s"), rel=0.001)
+
+
+def test_features_and_pins_are_those_of_the_model(drafted: Any) -> None:
+    known = load_profile("model")
+    assert {name for name, claimed in drafted.features.items() if claimed} <= \
+        {name for name, claimed in known.features.items() if claimed}
+    assert {"simultaneous_open", "half_close", "linger", "urgent", "sack", "timestamps", "udp", "ip_reassembly",
+            "rfc5961_challenge_acks", "time_wait_reopen"} <= drafted.features.keys()
+    for family in (False, True):
+        mine, its = drafted.pins(ipv6=family), known.pins(ipv6=family)
+        for pin in ("ttl", "mss", "window_scale", "syn_window", "syn_ack_window", "reset_window"):
+            assert getattr(mine, pin) == getattr(its, pin)
+        assert set(mine.syn_ack_layouts) == set(its.syn_ack_layouts)
+
+
+@pytest.mark.parametrize(("defect", "table", "name", "value"), [
+    ("time-wait-halved", "timers", "time_wait_s", 120.0),
+    ("keepalive-after-an-hour", "timers", "keepalive_time_s", 3600.0),
+    ("keepalive-one-chance", "limits", "keepalive_probes", 1),
+    ("keepalive-never-gives-up", "limits", "keepalive_probes", None),
+    ("isn-clock-is-slow", "limits", "isn_rate_per_s", 124_999),
+    ("no-time-wait", "timers", "time_wait_s", None),
+    ("syn-resets-connection", "features", "rfc5961_challenge_acks", False),
+    ("linger-returns-at-once", "features", "linger", False),
+])
+def test_a_defect_shows(defect: str, table: str, name: str, value: Any) -> None:
+    got = measured(f"model:{defect}")[table, name].value
+    assert got == (pytest.approx(value, rel=0.001) if isinstance(value, (int, float)) else value)
+
+
+def test_what_lasts_longer_than_a_probe_may_is_not_seen() -> None:
+    found = measured("model", longest_s=100.0)
+    assert found["timers", "time_wait_s"].value is None
+    assert found["timers", "time_wait_s"].how == "TIME-WAIT lasted longer than 100 s"
+    assert found["limits", "syn_retries"].value is None
+    assert found["timers", "keepalive_time_s"].how == "no probe within 100 s"
+
+
+def test_decoys_are_nothing() -> None:
+    found = measured("decoy:blackhole")
+    assert found["features", "ipv4"].value is False
+    assert found["features", "passive_open"].value is False
+    assert all(seen.value is None for (table, _), seen in found.items() if table in ("timers", "limits"))
+
+
+def test_a_draft_says_how_and_why_not(model: dict[tuple[str, str], Seen]) -> None:
+    text = draft([("name", "x")], [Seen(table="timers", name="time_wait_s", how="because"),
+                                   Seen(table="timers", name="initial_rto_s", value=1.0, how="seen \"so\"")])
+    assert "# time_wait_s: not seen: because\n" in text
+    assert "initial_rto_s = 1.0" in text
+    assert "# syn_retries: not measured\n" in text
+    assert tomllib.loads(text)["timers"]["initial_rto_s"] == 1.0
+
+
+# -- the commands ----------------------------------------------------------------------------------------------------
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(list(words))
+    return int(ended.value.code or 0)
+
+
+def test_a_stack_behind_a_pipe_gets_a_profile_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.toml"
+    assert run("profile", "new", "-o", str(file), "--name", "mine", *MODEL) == 0
+    assert run("profile", "check", str(file)) == 0
+    assert "mine.toml: mine 0.1.0: " in capsys.readouterr().out
+    target = make_target(str(file))
+    target.close()
+    assert target.profile.feature("sack")
+    assert run("profile", "new", "-o", str(file), *MODEL) == 2
+    assert f"--output {file}: exists; allowed: another file, or --force" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (("profile", "new"), "give either --target SPEC or the command"),
+    (("profile", "new", "--target", "model", "./x"), "give either --target SPEC or the command"),
+    (("profile", "chek"), "'chek': no such command; there are new, check, terms"),
+])
+def test_wrong_use_is_one_line(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_every_profile_that_runs_is_sound() -> None:
+    for name in ("linux", "model", "decoy"):
+        assert list(faults(load_profile(name))) == []
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("[features]\nipv4 = false\nipv6 = false\n", "neither ipv4 nor ipv6 is claimed"),
+    ('[[deviation]]\nrequirement = "RFC9293-MUST-13"\ncase = "close/nowhere::*"\ngot = "x"\nversions = "any"\n'
+     'reason = "r"\nevidence = "e"\n', "deviation[1].case: 'close/nowhere::*' fits no case of the suite"),
+])
+def test_what_reads_well_may_be_wrong(text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text('name = "x"\nkind = "pipe"\ntitle = "X"\nextends = "model"\ncommand = ["./x"]\n' + text)
+    assert run("profile", "check", str(file)) == 1
+    assert said in capsys.readouterr().out
+
+
+def test_a_claimed_feature_needs_its_values(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text('name = "x"\nkind = "pipe"\ntitle = "X"\ncommand = ["./x"]\n[features]\nipv4 = true\n'
+                    'keepalive = true\n')
+    said = list(faults(load_profile(str(file))))
+    assert "keepalive_time_s: not stated, but features.keepalive is claimed and its cases ask for it" in said
+    assert "initial_rto_s: not stated; every stack has it, and cases ask for it" in said
+
+
+def test_a_guest_is_not_measured_from_outside(monkeypatch: pytest.MonkeyPatch,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("harness.targets.registry.needs_guest", lambda profile: True)
+    assert run("profile", "new", "--target", "model") == 2
+    assert "a kernel whose clock skips time cannot be measured from outside" in capsys.readouterr().err
