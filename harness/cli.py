@@ -17,7 +17,7 @@ import click
 
 from . import __version__
 from .probing.commands import profile
-from .targets.pipe.commands import target
+from .targets.stacks.commands import target
 from .virtualtime.commands import kernel
 from .wire.errors import HarnessError, UsageError
 from .words import CommandGroup

@@ -64,7 +64,7 @@ class Check:
 @cache
 def examine() -> tuple[Check, ...]:
     """Look at everything, once for this process."""
-    return (_python(), _kernel(), *_lab(), *_virtual_time(), *_tools())
+    return (_python(), _kernel(), *_lab(), *_virtual_time(), *_stacks(), *_tools())
 
 
 def can_run(checks: Sequence[Check]) -> bool:
@@ -155,6 +155,26 @@ def _virtual_time() -> Iterator[Check]:
     except TargetError as error:
         yield Check(name="guest", outcome="limited", found=str(error).splitlines()[0],
                     mend="for virtual time: a machine that allows ptrace(2), and an executable /dev/shm or TMPDIR")
+
+
+def _stacks() -> Iterator[Check]:
+    """Which versions of each stack that can be built are, and what a build lacks."""
+    from .targets.stacks.recipe import names, recipe
+    from .targets.stacks.store import builds
+
+    for name in names():
+        known = recipe(name)
+        built = [version for version in known.releases if any(stack.current for stack in builds(known, version))]
+        missing = known.missing()
+        if built:
+            yield Check(name=name, outcome="ok", found=f"built: {', '.join(built)}")
+        elif missing:
+            yield Check(name=name, outcome="limited", found=f"not built, and {', '.join(missing)} not installed",
+                        mend=f"for the target {name}: apt-get install {' '.join(missing)}, "
+                             f"then tcpqual target build {name}")
+        else:
+            yield Check(name=name, outcome="limited", found="not built",
+                        mend=f"for the target {name}: tcpqual target build {name}")
 
 
 # -- what has to be tried ---------------------------------------------------------------------------------------------

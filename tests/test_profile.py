@@ -327,7 +327,7 @@ evidence = "probe"
     ("[sysctl.always]\nnet.ipv4.x = true",
      "sysctl.always.net.ipv4.x: True is not allowed; allowed: a whole number or a text"),
     ("[variant.x]\nname = 'y'", "variant.x.name: unknown key; allowed: features, timers, limits, policies, sysctl, "
-     "fingerprint"),
+     "fingerprint, stack"),
     ("deviation = [7]", "deviation[1]: 7 is not allowed; a table is due"),
     (DEVIATION.replace("MUST-13", "MUST-1333"), "deviation[1].requirement: 'RFC9293-MUST-1333': no such requirement; "
      "did you mean RFC9293-MUST-33 or RFC9293-MUST-13 or RFC9293-MUST-3?"),

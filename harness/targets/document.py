@@ -45,6 +45,7 @@ Name = NewType("Name", str)
 Kind = NewType("Kind", str)
 Command = NewType("Command", list[str])
 Limit = NewType("Limit", float)
+Stack = NewType("Stack", str)
 
 _SYSCTL: Final = re.compile(r"[a-z0-9_]+(\.[A-Za-z0-9_-]+)+")
 _ANYTHING: Final = ("R. 0:0(0) ack 1", "S 0:0(0) win 65535 <mss 1460>", "nothing")
@@ -69,6 +70,7 @@ class Tables:
     policies: Policies = field(default_factory=lambda: Policies({}))
     sysctl: SysctlTables = field(default_factory=SysctlTables)
     fingerprint: Fingerprint = field(default_factory=lambda: Fingerprint({}))
+    stack: Stack = Stack("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,13 +119,23 @@ def read_profile(text: str, file: str, variant: str | None = None, above: tuple[
         document = converter.structure(raw, Document)
     except (BaseValidationError, Fault, Faults) as error:
         raise UsageError("\n".join(f"{file}: {line}" for line in _lines(error))) from None
-    if bool(document.command) != (document.kind == "pipe"):
-        wrong = "missing; kind 'pipe' needs it" if document.kind == "pipe" else "goes with kind 'pipe' alone"
-        raise UsageError(f"{file}: command: {wrong}")
+    if problem := _unstartable(document):
+        raise UsageError(f"{file}: {problem}")
     if variant is not None and variant not in document.variant:
         there = ", ".join(document.variant) or "none"
         raise UsageError(f"{file}: {variant!r}: no such variant of this profile; there are: {there}")
     return _profile(document, file, variant, _extended(document.extends, file, above))
+
+
+def _unstartable(document: Document) -> str:
+    """What is wrong with the way in which the stack of a pipe target is started; "" if nothing is."""
+    ways = [name for name in ("command", "stack") if getattr(document, name)]
+    if document.kind != "pipe":
+        ways += [f"variant.{name}.stack" for name, variant in document.variant.items() if variant.stack]
+        return f"{ways[0]}: goes with kind 'pipe' alone" if ways else ""
+    if not ways:
+        return "command: missing; kind 'pipe' needs it, or stack, one that `tcpqual target build` builds"
+    return "stack: goes without command; allowed: one of the two" if len(ways) > 1 else ""
 
 
 def _extended(extends: str, file: str, above: tuple[str, ...]) -> Profile | None:
@@ -156,7 +168,7 @@ def _profile(document: Document, file: str, variant: str | None, base: Profile |
         sysctl_short={**under.sysctl_short, **own.sysctl.short, **other.sysctl.short},
         fingerprint={**under.fingerprint, **own.fingerprint, **other.fingerprint},
         ledger=Ledger((*own.deviation, *under.ledger)),
-        command=tuple(own.command), cwd=own.cwd, answer_limit_s=own.answer_limit_s)
+        command=tuple(own.command), cwd=own.cwd, answer_limit_s=own.answer_limit_s, stack=other.stack or own.stack)
 
 
 # -- what cattrs is told ---------------------------------------------------------------------------------------------
@@ -170,6 +182,7 @@ def _converter() -> Converter:
         Kind: lambda raw, _: _word(raw, KINDS),
         Command: lambda raw, _: _command(raw),
         Limit: lambda raw, _: _limit(raw),
+        Stack: lambda raw, _: _stack(raw),
         VersionRange: lambda raw, _: _versions(raw),
         Features: lambda raw, _: _table(raw, names(FEATURES), lambda _, each: _exactly(each, bool, "true or false")),
         Timers: lambda raw, _: _table(raw, names(TIMERS), lambda _, each: _value(each, _seconds)),
@@ -241,6 +254,16 @@ def _limit(raw: Any) -> float:
     if not _seconds(raw):
         raise Fault(f"{raw!r} is not allowed; allowed: a number above 0")
     return float(raw)
+
+
+def _stack(raw: Any) -> str:
+    from .stacks.recipe import chosen
+
+    try:
+        chosen(_text(raw))
+    except UsageError as error:
+        raise Fault(str(error)) from None
+    return str(raw)
 
 
 def _count(raw: Any) -> int:

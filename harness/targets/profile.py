@@ -76,7 +76,8 @@ class Profile:
     A feature that the file does not list is not claimed.
 
     `command` starts a target of kind `pipe`, in the folder `cwd` as the file sees it; `answer_limit_s` is how long any
-    answer of it may take in wall time.
+    answer of it may take in wall time. Where `stack` (`lwip`, `lwip=2.2.1`) stands instead, the program is what
+    `tcpqual target build` has made of it.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Profile:
     command: tuple[str, ...] = ()
     cwd: str = "."
     answer_limit_s: float = 10.0
+    stack: str = ""
     short: bool = False
     version: str = ""
 

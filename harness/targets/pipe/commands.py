@@ -11,9 +11,9 @@ from ...words import CommandGroup
 _SHORT_S = 10.0
 
 
-@click.group(cls=CommandGroup, short_help="Try the adapter of a stack of your own.")
+@click.group(cls=CommandGroup, short_help="Build stacks, and try the adapter of your own.")
 def target() -> None:
-    """Stacks of your own, each a process that speaks the pipe protocol."""
+    """Stacks that are processes and speak the pipe protocol: those that tcpqual builds, and your own."""
 
 
 @target.command(short_help="Try an adapter: does it keep the pipe protocol?",

@@ -48,14 +48,24 @@ def make(profile: Profile, spec: str, *, seed: int = 0, worker: int = 0) -> Pipe
 
 def converse(profile: Profile, seed: int = 0) -> Conversation:
     """The conversation with the process that a profile names, after its hello. Raises UsageError, TargetError."""
-    if not profile.command:
-        raise UsageError(f"{profile.file}: command: missing; a profile of kind 'pipe' names the program to start")
+    command = _command(profile)
     folder = (Path(profile.file).parent / profile.cwd).absolute()
 
     def start() -> Process:
-        return Process(profile.command, cwd=folder, limit_s=profile.answer_limit_s, name=profile.name)
+        return Process(command, cwd=folder, limit_s=profile.answer_limit_s, name=profile.name)
 
     return Conversation(start, greeting(seed))
+
+
+def _command(profile: Profile) -> tuple[str, ...]:
+    """What starts the stack. Raises UsageError if it is to be built first."""
+    if profile.stack:
+        from ..stacks.store import find
+
+        return (str(find(profile.stack).program),)
+    if not profile.command:
+        raise UsageError(f"{profile.file}: command: missing; a profile of kind 'pipe' names the program to start")
+    return profile.command
 
 
 def greeting(seed: int) -> Greeting:
