@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The reference model behind the pipe protocol, by the Python kit: the same verdicts are due as of `--target model`.
 
-It is started as a process by the tests. `sabotage` makes it fail at a SYN to the port of that name, once a process.
+It is started as a process by the tests. `sabotage` makes it fail in that way when a UDP datagram comes; `abort`, when
+a socket is aborted.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class ModelBehindPipe(Stack):
 
     def packet(self, octets: bytes) -> None:
         self.core.now_ns = self.now_ns
-        if self.sabotage:
+        if self.sabotage and self.sabotage != "abort":
             self._fail(octets)
         self.network.take(octets)
 
@@ -174,6 +175,8 @@ class ModelBehindPipe(Stack):
 
     def abort(self, sock: Socket) -> None:
         self.core.now_ns = self.now_ns
+        if self.sabotage == "abort":
+            os.kill(os.getpid(), 11)
         if isinstance(sock.inner, Listener):
             sock.inner.close()
         elif sock.inner is not None:

@@ -27,7 +27,7 @@ static void packet(uint64_t now, const uint8_t *octets, size_t size) {
 /* A tick each second; the third sends a packet. */
 static uint64_t deadline(void) { return (ticks + 1) * 1000000000u; }
 static void run(uint64_t now) {
-    assert(now == deadline());
+    assert(now == deadline() && tq_now() == now);
     if (++ticks == 3)
         tq_send_packet("tick", 4);
 }

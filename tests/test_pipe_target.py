@@ -32,6 +32,7 @@ from harness.wire.segment import SYN, Flow, Segment
 
 LIMIT_S = 120
 CC = shutil.which("cc")
+GO = shutil.which("go")
 UDP = "icmp/udp_closed_port::datagram_to_a_closed_port[short]"
 """What the sabotaged model fails at."""
 
@@ -217,6 +218,20 @@ def test_failure_is_an_error_of_its_case_alone(tmp_path: Path, sabotage: str, li
     assert cases["closed/reset::syn_is_refused", "ipv4", ""]["verdict"] == "pass"
 
 
+def test_failure_while_a_case_is_cleaned_up_is_an_error_of_its_case_alone(tmp_path: Path) -> None:
+    """A call that this case had under way is not asked for in the next one."""
+    file = pipe_profile(tmp_path, MODEL, "sabotage=abort")
+    opening = "handshake/simultaneous_open::syn_meets_syn"
+    status, cases = run(file, tmp_path / "r" / "results.json", opening, "closed/reset::syn_is_refused")
+    assert status == 3
+    for family in ("ipv4", "ipv6"):
+        failed = cases[opening, family, ""]
+        assert failed["verdict"] == "error"
+        assert "died of SIGSEGV while it was asked ABORT" in failed["reason"]
+        assert Path(failed["capture"]).stat().st_size > 0
+        assert cases["closed/reset::syn_is_refused", family, ""]["verdict"] == "pass"
+
+
 def test_what_is_printed_does_no_harm(tmp_path: Path) -> None:
     status, cases = run(pipe_profile(tmp_path, MODEL, "sabotage=stray"), tmp_path / "r" / "results.json", UDP)
     assert status == 0
@@ -393,14 +408,35 @@ def compiled(source: Path, folder: Path) -> str:
     return str(program)
 
 
+def built(source: Path, folder: Path) -> str:
+    """A Go program, with the kit beside it as a package."""
+    if GO is None:
+        pytest.skip("no Go here")
+    for file, package in ((source, source.stem), (ROOT / "sdk" / "go" / "tcpqual_pipe.go", "tcpqualpipe")):
+        place = folder / "src" / "tcpqual" / package
+        place.mkdir(parents=True)
+        shutil.copy(file, place)
+    environment = os.environ | {"GO111MODULE": "off", "GOPATH": str(folder), "GOFLAGS": "", "CGO_ENABLED": "0"}
+    for words in (("vet", "tcpqual/..."), ("build", "-o", str(folder / source.stem), f"tcpqual/{source.stem}")):
+        subprocess.run([GO, *words], cwd=folder, env=environment, check=True)
+    return str(folder / source.stem)
+
+
+@pytest.fixture(scope="module", params=["c", "go"])
+def sockets(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A program of the kit in that language, which answers with what it was asked."""
+    folder = tmp_path_factory.mktemp(request.param)
+    source = ROOT / "tests" / f"pipe_sockets.{request.param}"
+    return compiled(source, folder) if request.param == "c" else built(source, folder)
+
+
 @pytest.fixture(scope="session")
 def refuser(tmp_path_factory: pytest.TempPathFactory) -> str:
     return compiled(ROOT / "sdk" / "c" / "refuser.c", tmp_path_factory.mktemp("c"))
 
 
-def test_every_field_of_the_c_kit_goes_either_way(tmp_path: Path) -> None:
-    program = compiled(ROOT / "tests" / "pipe_sockets.c", tmp_path)
-    target: Any = make_target(str(pipe_profile(tmp_path, (program,))), seed=0x0102030405060708)
+def test_every_field_of_the_kits_goes_either_way(tmp_path: Path, sockets: str) -> None:
+    target: Any = make_target(str(pipe_profile(tmp_path, (sockets,))), seed=0x0102030405060708)
     upper, ends = target.upper, [packed(addresses["ipv4"]) for addresses in (PHANTOM, TARGET)]
     assert (target.version, target.link.mtu) == ("0.1", 1280)
     flow = Flow(local=ends[0], local_port=2000, target=ends[1], target_port=1000)
@@ -434,8 +470,8 @@ def test_every_field_of_the_c_kit_goes_either_way(tmp_path: Path) -> None:
     target.close()
 
 
-def test_ticks_of_the_c_kit(tmp_path: Path) -> None:
-    profile = load_profile(str(pipe_profile(tmp_path, (compiled(ROOT / "tests" / "pipe_sockets.c", tmp_path),))))
+def test_ticks_of_the_kits(tmp_path: Path, sockets: str) -> None:
+    profile = load_profile(str(pipe_profile(tmp_path, (sockets,))))
     conversation = converse(profile)
     assert conversation.advance(10 * SECOND) == 3 * SECOND, "a packet"
     assert conversation.packets == [(3 * SECOND, b"tick")]
@@ -455,6 +491,8 @@ def test_kits_need_nothing_but_their_library() -> None:
     header = (ROOT / "sdk" / "c" / "tcpqual_pipe.h").read_text(encoding="utf-8")
     assert set(re.findall(r"#include (\S+)", header)) == \
         {"<stdint.h>", "<stdio.h>", "<stdlib.h>", "<string.h>", "<unistd.h>"}
+    source = (ROOT / "sdk" / "go" / "tcpqual_pipe.go").read_text(encoding="utf-8")
+    assert not [name for name in re.findall(r'^\t"(\S+)"$', source, re.MULTILINE) if "." in name]
 
 
 def test_c_example_keeps_the_protocol(refuser: str) -> None:

@@ -12,7 +12,7 @@ HEADER = "SPDX-License-Identifier: GPL-2.0-or-later"
 FREE_HEADER = "SPDX-License-Identifier: 0BSD"
 FREE = ROOT / "sdk"
 """What a vendor links into a stack of his own."""
-SUFFIXES = frozenset({".py", ".toml", ".sh", ".ini", ".yml", ".c", ".h"})
+SUFFIXES = frozenset({".py", ".toml", ".sh", ".ini", ".yml", ".c", ".h", ".go"})
 SCRIPTS = (ROOT / "qualify", ROOT / "check", ROOT / ".ci" / "run")
 LEFT_OUT = frozenset({"build", "dist", "reports", "site"})
 

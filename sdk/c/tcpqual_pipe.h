@@ -76,6 +76,9 @@ struct tq_stack {
 /* Call this to send a packet, from anything that tcpqual has called. */
 static void tq_send_packet(const void *octets, size_t size);
 
+/* The instant that it is, which is where your stack has to read the time: it goes on between the calls of `run`, too. */
+static inline uint64_t tq_now(void);
+
 /* Answers requests until there are no more; returns 0, or 1 if one was not understood. */
 static int tq_serve(const struct tq_stack *stack);
 
@@ -90,6 +93,10 @@ static struct {
     int cut_off;
     uint8_t request[TQ_LONGEST], answer[TQ_LONGEST];
 } tq;
+
+static inline uint64_t tq_now(void) {
+    return tq.now;
+}
 
 static void tq_put(uint64_t value, int size) {
     while (size-- > 0)
