@@ -142,7 +142,12 @@ class Run:
         if self._closed:
             return
         self._closed = True
-        self.case.close()
+        try:
+            self.case.close()
+        finally:
+            self._write_capture()
+
+    def _write_capture(self) -> None:
         self.capture = Path(self.item.config.getoption("results")).parent / "captures" / capture_name(
             case_id(self.item), self.family, variant(self.item))
         write_capture(self.capture, self.case.trace, epoch_ns=getattr(self.case.clock, "epoch_ns", 0),

@@ -480,11 +480,14 @@ class Case:
             self.story = story
 
     def _clean_up(self) -> None:
-        for handle in self.handles:
-            self.upper.abort(handle)
-        for peer in self._peers.values():
-            peer.reset_leftover()
-        for call in self._calls:
-            self.clock.unregister(call)
-        self.injector.outcomes.clear()
-        self.trace = self.injector.end()
+        try:
+            for handle in self.handles:
+                self.upper.abort(handle)
+            for peer in self._peers.values():
+                peer.reset_leftover()
+        finally:
+            # A target that fails here fails this case; a call left behind would fail the next ones too.
+            for call in self._calls:
+                self.clock.unregister(call)
+            self.injector.outcomes.clear()
+            self.trace = self.injector.end()
