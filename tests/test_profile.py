@@ -51,7 +51,7 @@ def fault_of(text: str) -> str:
 # -- the profiles that are there -------------------------------------------------------------------------------------
 
 def test_the_profiles_that_come_with_the_harness() -> None:
-    assert profile_names() == ("decoy", "embedded", "linux", "model", "windows-xp")
+    assert profile_names() == ("decoy", "embedded", "gvisor", "linux", "model", "windows-xp")
     for name in profile_names():
         profile = load_profile(name)
         assert (profile.name, profile.file) == (name, f"{name}.toml")
@@ -220,8 +220,8 @@ def test_variants() -> None:
 def test_an_unknown_profile_lists_what_there_is() -> None:
     with pytest.raises(UsageError) as caught:
         load_profile("linus")
-    assert str(caught.value) == ("'linus': no such profile; there are decoy, embedded, linux, model, windows-xp, "
-                                 "and any file that ends in .toml")
+    assert str(caught.value) == ("'linus': no such profile; there are decoy, embedded, gvisor, linux, model, "
+                                 "windows-xp, and any file that ends in .toml")
 
 
 def test_a_profile_from_a_file(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Toy:
         self.fails = ""
         monkeypatch.setattr(recipe, "_HERE", folder)
         monkeypatch.setattr(recipe, "_NAMES", ("toy",))
-        monkeypatch.setattr(recipe, "kit", lambda: folder)
+        monkeypatch.setattr(recipe, "kit", lambda language: folder)
         (folder / "tcpqual_pipe.h").write_text("kit")
         monkeypatch.setattr(recipe.importlib, "import_module", lambda name: self)
 

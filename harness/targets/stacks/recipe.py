@@ -20,7 +20,7 @@ from typing import Final
 from ...wire.errors import TargetError, UsageError
 from .archive import Archive, Tell, run, unpack, unpack_source, version_of
 
-_NAMES: Final = ("lwip",)
+_NAMES: Final = ("lwip", "gvisor")
 """The stacks that have a recipe; each is a package beside this module, with its `RECIPE`."""
 
 _HERE: Final = Path(__file__).resolve().parent
@@ -33,7 +33,7 @@ class Recipe:
     `releases` says for each version of the stack which suite of Debian's has it; the first one is the default.
     `tools` are the programs that a build runs, and the package of Debian's that has each. `needs` are further things
     that are looked for, such as a header: a function that says what is missing, "" if nothing is, by package.
-    `make` builds the program at `Workshop.program`.
+    `language` is that of the kit which the adapter is made with, and `make` builds the program at `Workshop.program`.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Recipe:
     tools: Mapping[str, str]
     make: Callable[[Workshop], None]
     needs: Mapping[str, Callable[[], bool]]
+    language: str = "c"
 
     @property
     def default(self) -> str:
@@ -63,7 +64,7 @@ class Recipe:
     def key(self) -> str:
         """What tells whether a program was built from just this recipe, adapter and kit."""
         digest = hashlib.sha256()
-        for file in (*_files(self.folder), kit() / "tcpqual_pipe.h"):
+        for file in (*_files(self.folder), *sorted(kit(self.language).glob("tcpqual_pipe.*"))):
             digest.update(f"{file.name} {file.stat().st_size}\n".encode() + file.read_bytes())
         return digest.hexdigest()[:16]
 
@@ -85,13 +86,13 @@ def compiles(*headers: str) -> Callable[[], bool]:
     return look
 
 
-def kit() -> Path:
-    """The folder of the kit in C, `tcpqual_pipe.h`. Raises UsageError if this installation carries none."""
+def kit(language: str = "c") -> Path:
+    """The folder of the kit in that language, with `tcpqual_pipe.h` or the like. Raises UsageError if there is none."""
     package = _HERE.parents[1]
     for folder in (package.parent / "sdk", package / "_sdk"):
-        if (folder / "c" / "tcpqual_pipe.h").is_file():
-            return folder / "c"
-    raise UsageError("no kit: this installation carries no sdk/c/tcpqual_pipe.h")
+        if any((folder / language).glob("tcpqual_pipe.*")):
+            return folder / language
+    raise UsageError(f"no kit: this installation carries no sdk/{language}/tcpqual_pipe")
 
 
 def names() -> tuple[str, ...]:
