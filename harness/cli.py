@@ -18,6 +18,7 @@ import click
 from . import __version__
 from .probing.commands import profile
 from .targets.stacks.commands import target
+from .upper.testability.commands import testability_server
 from .virtualtime.commands import kernel
 from .wire.errors import HarnessError, UsageError
 from .words import CommandGroup
@@ -331,6 +332,7 @@ def diff(left: Path, right: Path, exact: bool, findings: bool, missing: bool, as
 cli.add_command(kernel)
 cli.add_command(target)
 cli.add_command(profile)
+cli.add_command(testability_server)
 
 
 @cli.command(short_help="Say what this machine lacks for a run.")

@@ -19,13 +19,20 @@ STATES = ("CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED", "FIN-WA
 
 Half = Literal["read", "write", "both"]
 
+DEFAULT_BACKLOG = 16
+"""What a listener is given whose case does not care."""
+
 
 class NotApplicable(Exception):
     """The target has not what the case needs, or its upper tester cannot do or tell it; the message says what."""
 
 
 class Call(Protocol):
-    """A call under way; register it with the clock to get its outcome, once."""
+    """A call under way; register it with the clock to get its outcome, once.
+
+    Where a target tells less than a socket does, the call may say so: `cannot_tell` why its silence proves nothing, and
+    `delay_ns` how much later than the wire its outcome may come. Without them it tells all, at once.
+    """
 
     name: str
 
