@@ -17,6 +17,7 @@ import click
 
 from . import __version__
 from .probing.commands import profile
+from .qualification.commands import matrix
 from .targets.stacks.commands import target
 from .upper.testability.commands import testability_server
 from .virtualtime.commands import kernel
@@ -324,6 +325,9 @@ def diff(left: Path, right: Path, exact: bool, findings: bool, missing: bool, as
     else:
         print_difference(found, sys.stdout, findings=findings, missing=missing)
     return found.status(findings=findings, missing=missing)
+
+
+cli.add_command(matrix)
 
 
 # -- the machine ------------------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ _LOSSLESS_BYTES: Final = 1 << 20
 _ANSWER_S: Final = 1.0
 _TOOLS: Final = {
     "tshark": "to read captures here: apt-get install tshark (or open them in Wireshark elsewhere)",
+    "chromium": "for the tests of the matrix's page alone: apt-get install chromium",
     "allure": "to see the Allure results as pages: install Allure from https://allurereport.org/docs/install",
     "git": "for a checkout and its two commands: apt-get install git",
 }
