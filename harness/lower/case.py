@@ -242,13 +242,23 @@ class Case:
     def outcome(self, call: Any, until: int) -> Outcome | None:
         """The outcome of a call that was registered, or None if it has none by then."""
         while call not in self.injector.outcomes:
-            if self.injector.wait(until) is None:
+            if self.injector.wait(until) is None and not self._settled(call):
                 return None
         outcome = self.injector.outcomes[call]
         if not outcome.at_ns:
             outcome = Outcome(call=call, value=outcome.value, error=outcome.error, at_ns=self.clock.now())
             self.injector.outcomes[call] = outcome
         return outcome
+
+    def _settled(self, call: Any) -> bool:
+        """True if a call has an outcome after all: what a device says unasked may be on its way, so it is asked."""
+        settle = getattr(call, "settle", None)
+        outcome: Outcome | None = settle() if settle is not None else None
+        if outcome is None:
+            return False
+        self.clock.unregister(call)
+        self.injector.outcomes[call] = outcome
+        return True
 
     def pause(self, seconds: float) -> None:
         """Let that much of the target's time pass; what arrives meanwhile is kept for the expectations to come."""

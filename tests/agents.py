@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The agents as tests start them: the C agent built once a session, the Python one as it is."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cache
+from pathlib import Path
+
+from harness.upper.streams import ByteStream, over_socket
+
+ROOT = Path(__file__).resolve().parent.parent
+C_SOURCE = ROOT / "sdk" / "c" / "tcpqual_agent.c"
+PYTHON_SOURCE = ROOT / "sdk" / "python" / "tcpqual_agent.py"
+CC = shutil.which("cc")
+FLAGS = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-g", "-O1", "-fsanitize=address,undefined",
+         "-fno-sanitize-recover=all")
+NAMES = ("c",) if CC else ()
+
+
+@cache
+def built(*flags: str) -> Path:
+    """The C agent, built with these flags for this process."""
+    folder = Path(tempfile.mkdtemp(prefix="tcpqual-agent-"))
+    program = folder / "tcpqual_agent"
+    assert CC is not None
+    subprocess.run([CC, *(flags or FLAGS), "-o", str(program), str(C_SOURCE)], check=True)
+    return program
+
+
+def command(name: str) -> list[str]:
+    """How to start an agent: `c` or `python`."""
+    return [str(built())] if name == "c" else [sys.executable, str(PYTHON_SOURCE)]
+
+
+def over_pair(name: str, *words: str, inside: Callable[[], AbstractContextManager[object]] | None = None,
+              processes: list[subprocess.Popen[bytes]] | None = None) -> ByteStream:
+    """An agent on one end of a pair of sockets, which are its standard input and output."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        start = [*command(name), "--stdio", *words]
+        if inside is None:
+            process = subprocess.Popen(start, stdin=theirs, stdout=theirs)
+        else:
+            with inside():
+                process = subprocess.Popen(start, stdin=theirs, stdout=theirs)
+    if processes is not None:
+        processes.append(process)
+    return over_socket(ours, f"the {name} agent")
