@@ -21,7 +21,7 @@ PYTHON_SOURCE = ROOT / "sdk" / "python" / "tcpqual_agent.py"
 CC = shutil.which("cc")
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-g", "-O1", "-fsanitize=address,undefined",
          "-fno-sanitize-recover=all")
-NAMES = ("c",) if CC else ()
+NAMES = ("c", "python") if CC else ("python",)
 
 
 @cache
@@ -37,6 +37,16 @@ def built(*flags: str) -> Path:
 def command(name: str) -> list[str]:
     """How to start an agent: `c` or `python`."""
     return [str(built())] if name == "c" else [sys.executable, str(PYTHON_SOURCE)]
+
+
+def host_agent(name: str, key: Path, *words: str) -> tuple[subprocess.Popen[bytes], int]:
+    """An agent that listens on this machine's loopback address, and its port."""
+    process = subprocess.Popen([*command(name), "--listen", "127.0.0.1:0", "--key", str(key), *words],
+                               stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    said = process.stderr.readline().decode()
+    assert said.startswith("tcpqual_agent: listening on 127.0.0.1:"), said
+    return process, int(said.rpartition(":")[2])
 
 
 def over_pair(name: str, *words: str, inside: Callable[[], AbstractContextManager[object]] | None = None,

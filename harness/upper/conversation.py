@@ -109,7 +109,7 @@ class AgentConversation:
 
     def _question(self, challenge: bytes) -> Question:
         until = streams.deadline(self.limit_s)
-        self._put(greeting(challenge))
+        self._say(greeting(challenge))
         if self.stream.lasting:
             self._skip_to_question(challenge, until)
         kind, fields = self._get("was greeted", until=until)
@@ -134,7 +134,7 @@ class AgentConversation:
                 raise self._fail(f"said {_STRAY} octets that are no answer to the greeting")
             if now >= again and not self._outbox:
                 again = streams.deadline(_GREET_AGAIN_S)
-                self._put(greeting(challenge))
+                self._say(greeting(challenge))
             self._pump(min(until, again) - now, "was greeted")
         del self._inbox[:at]
 
@@ -192,6 +192,9 @@ class AgentConversation:
         if self._over:
             raise self._fail("was spoken to after the conversation was over")
         self._nothing_unasked()
+        self._say(octets)
+
+    def _say(self, octets: bytes) -> None:
         self._outbox += octets
         self._write()
 
