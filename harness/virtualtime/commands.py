@@ -11,23 +11,11 @@ from typing import Final
 import click
 
 from ..wire.errors import UsageError
+from ..words import CommandGroup
 
 _RELEASE: Final = "6.12"
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 _UNITS: Final = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
-
-
-class _Kernels(click.Group):
-    """Refuses a word that is no command in the words of `tcpqual` itself."""
-
-    def resolve_command(self, ctx: click.Context,
-                        args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            ctx.fail(f"{args[0]!r}: no such command; there are {', '.join(self.commands)}")
-        return super().resolve_command(ctx, args)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
 
 
 def complete_kernel(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -37,7 +25,7 @@ def complete_kernel(context: click.Context, parameter: click.Parameter, incomple
     return [kernel.name for kernel in kernels() if kernel.name.startswith(incomplete)]
 
 
-@click.group(cls=_Kernels, short_help="Build, list and remove kernels for virtual time.")
+@click.group(cls=CommandGroup, short_help="Build, list and remove kernels for virtual time.")
 def kernel() -> None:
     """Kernels whose clock skips idle time, in which a run with default timers takes seconds."""
 
