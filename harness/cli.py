@@ -114,9 +114,12 @@ def _wall_limit(default_s: float) -> Callable[[_Command], _Command]:
 @click.option("--real-clock", is_flag=True, help="Let that kernel keep real time, with short timers.")
 @click.option("--results", metavar="FILE", default="reports/results.json", show_default=True,
               help="Where the results go. The page, JUnit, Allure and the captures stand beside it.")
+@click.option("--ci", is_flag=True,
+              help="Also write what CI services show: summary.md, code-quality.json; on GitHub annotations and the "
+                   "step's summary.")
 @click.option("--attach", is_flag=True, help="Attach ladder and capture to every Allure result, passed ones too.")
 @click.option("--allure/--no-allure", default=True, show_default=True, help="Write Allure results.")
-def run(strict: bool, slow: bool, attach: bool, allure: bool, **chosen: Any) -> int:
+def run(strict: bool, slow: bool, ci: bool, attach: bool, allure: bool, **chosen: Any) -> int:
     """Run cases against a target, show the verdicts, write the reports.
 
     PATH is a case as results name it (handshake/passive::syn_draws_syn_ack), a topic, a topic/module, a file or a
@@ -129,7 +132,7 @@ def run(strict: bool, slow: bool, attach: bool, allure: bool, **chosen: Any) -> 
     campaign = Campaign(**chosen)
     folder = Path(campaign.results).parent
     words = [f"--junitxml={folder / 'junit.xml'}"]
-    flags = (("--strict-should", strict), ("--slow", slow), ("--attach", attach))
+    flags = (("--strict-should", strict), ("--slow", slow), ("--ci", ci), ("--attach", attach))
     words += [word for word, wanted in flags if wanted]
     if allure:
         words += [f"--alluredir={folder / 'allure-results'}", "--clean-alluredir"]

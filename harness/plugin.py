@@ -80,6 +80,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                          "(default: 0)")
     group.addoption("--verdicts", action="store_true",
                     help="show live verdicts, failure pages and the summary in place of pytest's own output")
+    group.addoption("--ci", action="store_true",
+                    help="also write what CI services show: summary.md, code-quality.json, on GitHub annotations")
     group.addoption("--virtual-time", action="store_true",
                     help="run inside a kernel whose clock skips idle time, with default timers (--target uml:NAME)")
     group.addoption("--kernel", metavar="NAME", default="",

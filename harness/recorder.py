@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ from .report.failure import page
 from .report.progress import Progress
 from .report.record import FAILING
 from .report.results import HARNESS, NOTHING_VERIFIED, USAGE, Results
+from .wire.errors import UsageError
 
 _PAGES: Final = 10
 """How many failure pages are printed; the report has them all."""
@@ -47,6 +49,7 @@ class Recorder:
         self._uncollected: dict[str, str] = {}
         self._interrupted = False
         self._ended = 0
+        self._published: list[Path] = []
         self._began = time.monotonic()
         self.document: dict[str, Any] | None = None
 
@@ -134,6 +137,18 @@ class Recorder:
         from .report.page import write_page
 
         write_page(self.document, self._page, strict=self._strict)
+        if self._config.getoption("ci"):
+            self._publish(self.document)
+
+    def _publish(self, document: dict[str, Any]) -> None:
+        """Tell the CI service. That it takes nothing is no reason to lose a run's verdict, so it is only said."""
+        from .report.ci import publish
+
+        try:
+            self._published = publish(document, self._path.parent, os.environ, sys.stdout, strict=self._strict,
+                                      status=self._ended)
+        except UsageError as error:
+            self.fault(str(error))
 
     def _found_nothing(self, exitstatus: int) -> bool:
         """True if this was to be a run of cases, and there was none to play."""
@@ -183,7 +198,7 @@ class Recorder:
         if len(red) > _PAGES:
             print(f"\nThe pages of {len(red) - _PAGES} more are in {self._page}.")
         print_summary(self.document, sys.stdout, strict=self._strict, status=self._ended,
-                      reports=[self._path, self._page])
+                      reports=[self._path, self._page, *self._published])
 
 
 def one_line_of(error: BaseException) -> str:

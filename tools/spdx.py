@@ -10,8 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = "SPDX-License-Identifier: GPL-2.0-or-later"
 FREE_HEADER = "SPDX-License-Identifier: 0BSD"
-FREE = ROOT / "sdk"
-"""What a vendor links into a stack of his own."""
+FREE = (ROOT / "sdk", ROOT / "examples")
+"""What a vendor links into a stack of his own, and what people copy into a repository of theirs."""
 SUFFIXES = frozenset({".py", ".toml", ".sh", ".ini", ".yml", ".c", ".h", ".go"})
 SCRIPTS = (ROOT / "qualify", ROOT / "check", ROOT / ".ci" / "run")
 LEFT_OUT = frozenset({"build", "dist", "reports", "site"})
@@ -29,7 +29,7 @@ def sources() -> Iterator[Path]:
 
 def header_of(path: Path) -> str:
     """The header that this file must carry."""
-    return FREE_HEADER if path.is_relative_to(FREE) else HEADER
+    return FREE_HEADER if any(path.is_relative_to(folder) for folder in FREE) else HEADER
 
 
 def main() -> int:
