@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 
-@click.command(short_help="Lay several results side by side, requirement by requirement.")
+@click.command(short_help="Lay results side by side, by requirement.")
 @click.argument("results", nargs=-1, required=True, metavar="RESULTS...", type=click.Path(path_type=Path))
 @click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), default=Path("reports/matrix.html"),
               show_default=True, help="Where the page goes.")
