@@ -17,6 +17,7 @@ from harness.targets.schedule import (
     first_gap_s,
     given_up_s,
     keepalive_schedule,
+    next_probe_s,
     over_s,
     repetitions,
     syn_gaps_s,
@@ -76,8 +77,8 @@ def test_the_first_wait_lies_between_the_least_time_out_and_the_initial_one() ->
 
 
 def test_a_measured_wait_is_doubled_with_room_for_its_own_lateness() -> None:
-    assert doubled_s(LINUX, 0.225) == pytest.approx((0.38, 0.50625))
-    assert doubled_s(XP, 1.0) == pytest.approx((1.8, 2.0))
+    assert doubled_s(LINUX, 0.225) == pytest.approx((0.38, 0.52875))
+    assert doubled_s(XP, 1.0) == pytest.approx((1.8, 2.2))
 
 
 def test_waits_do_not_grow_beyond_the_greatest_time_out() -> None:
@@ -119,9 +120,29 @@ def test_a_counting_target_gives_up_one_doubled_wait_after_the_last_repetition()
 def test_a_target_with_a_time_gives_up_no_sooner() -> None:
     """R2 is 1.4 s from the first repetition on; 0.6 s of it are over."""
     least, latest = given_up_s(SHORT, 0.4, elapsed_s=0.6)
-    assert (least, latest) == pytest.approx((0.8, 0.9))
-    assert given_up_s(SHORT, 0.4, elapsed_s=0.6, more=1)[1] == pytest.approx(0.9 + 2.025)
+    assert (least, latest) == pytest.approx((0.8, 0.9225))
+    assert given_up_s(SHORT, 0.4, elapsed_s=0.6, more=1)[1] == pytest.approx(0.9225 * 3.25)
     assert given_up_s(SHORT, 0.8, elapsed_s=1.2)[0] == doubled_s(SHORT, 0.8)[0]
+
+
+def test_a_half_open_connection_may_end_before_its_last_wait_is_over() -> None:
+    lwip = load_profile("lwip")
+    assert synack_gaps_s(lwip) == (3, 6, 11.5)
+    longer = replace(lwip, timers={**lwip.timers, "half_open_s": Value(default=100)})
+    assert synack_gaps_s(longer) == (3, 6, 12)
+
+
+def test_an_end_at_the_tick_after_the_last_repetition() -> None:
+    lwip = load_profile("lwip")
+    assert syn_gaps_s(lwip)[-1] == 0.5
+    assert given_up_s(lwip, 160, elapsed_s=300) == (0.5, 0.5)
+
+
+def test_probes_of_a_closed_window_have_a_limit_of_their_own() -> None:
+    lwip = load_profile("lwip")
+    assert next_probe_s(lwip, 12) == doubled_s(lwip, 12)
+    assert next_probe_s(lwip, 48) == (60, 60)
+    assert next_probe_s(LINUX, 48) == doubled_s(LINUX, 48)
 
 
 def test_a_timer_is_over_for_certain_after_its_rounding_and_a_tick() -> None:

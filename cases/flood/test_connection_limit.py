@@ -15,6 +15,12 @@ def room_of(profile):
     return BACKLOG + (profile.limit("accept_backlog_extra") if profile.states("accept_backlog_extra") else 0)
 
 
+def begun_in_time(profile):
+    """Leave the case out where none can begin its handshake in time and find the queue full at its end."""
+    if profile.states("backlog_counts") and profile.policy("backlog_counts") == "half-open":
+        pytest.skip("not applicable: half-open connections take up the listener's room as well")
+
+
 def asked(case, listener):
     """A client whose SYN is answered."""
     peer = case.peer(target_port=listener.port)
@@ -93,6 +99,7 @@ def test_third_segment_beyond_the_backlog_meets_the_policy(case, upper, profile)
 
     What was dropped counts when it comes again and there is room.
     """
+    begun_in_time(profile)
     listener = upper.listen(backlog=BACKLOG)
     late = asked(case, listener)
     peers = filled(case, listener, profile)
@@ -115,6 +122,8 @@ def test_third_segment_beyond_the_backlog_meets_the_policy(case, upper, profile)
 @pytest.mark.parametrize("how", ["syn", "third segment", "both"])
 def test_no_established_connection_is_lost(case, upper, profile, how):
     """Twelve clients too many, one after the other and again: all that were connected before still are."""
+    if how != "syn":
+        begun_in_time(profile)
     listener = upper.listen(backlog=BACKLOG)
     late = [asked(case, listener) for _ in range(BACKLOG)] if how != "syn" else []
     peers = filled(case, listener, profile)

@@ -7,7 +7,7 @@ import pytest
 
 from harness.authoring import covers, free, needs, syn_sent
 
-pytestmark = [needs("active_open"), needs("simultaneous_open")]
+pytestmark = needs("active_open")
 
 OURS = "<mss 1460,wscale 0>"
 ACKNOWLEDGED = ". 1:1(0) ack 1"
@@ -25,7 +25,10 @@ def crossed(peer, upper):
 
 @covers("RFC9293-MUST-10", "SA-SYNSENT-07", behaviour="B-07")
 def test_syn_meets_syn(peer, upper):
-    """A SYN in SYN-SENT draws SYN,ACK with the same number as the target's SYN; connect() still waits."""
+    """A SYN in SYN-SENT draws SYN,ACK with the same number as the target's SYN; connect() still waits.
+
+    No profile can leave this out: simultaneous opening is a MUST.
+    """
     _, connecting = syn_sent(peer, upper)
     peer.send(f"S 0:0(0) win 65535 {OURS}")
     peer.expect("S. 0:0(0) ack 1 <...>")
@@ -35,6 +38,7 @@ def test_syn_meets_syn(peer, upper):
 
 @free("drop", "late", why="RFC 9293, 3.5, figure 7 has no answer to the second SYN,ACK; 3.10.7.4 has an ACK")
 @covers("RFC9293-MUST-10", "SA-SYNSENT-07", "SA-SYNRCVD-09", behaviour="B-07", tc8="TCP_BASICS_17")
+@needs("simultaneous_open")
 def test_four_segments_one_connection(peer, upper):
     """SYN, SYN, SYN,ACK, SYN,ACK: ESTABLISHED on both ends, one connection, which carries data both ways."""
     connection, connecting = syn_sent(peer, upper)
@@ -52,6 +56,7 @@ def test_four_segments_one_connection(peer, upper):
 
 
 @covers("SA-SYNRCVD-01", "RFC9293-MUST-10", behaviour="B-07")
+@needs("simultaneous_open")
 def test_plain_ack_completes(peer, upper):
     """Our half may also be completed by a plain ACK of the target's SYN."""
     connection, connecting = crossed(peer, upper)
@@ -64,6 +69,7 @@ def test_plain_ack_completes(peer, upper):
 
 
 @covers("SA-SYNSENT-08", "RFC9293-U-SYNDATA", "RFC9293-MUST-10", behaviour="B-07")
+@needs("simultaneous_open")
 def test_crossing_syn_with_data(peer, upper):
     """Data on the crossing SYN waits: acknowledged at once or when it comes again, and delivered once."""
     connection, connecting = syn_sent(peer, upper)
@@ -77,6 +83,7 @@ def test_crossing_syn_with_data(peer, upper):
 
 
 @covers("SA-SYNSENT-09", "RFC9293-MUST-10", behaviour="B-07")
+@needs("simultaneous_open")
 def test_crossing_syn_with_fin(peer, upper):
     """SYN,FIN is answered as a SYN, or dropped: the SYN that follows draws the SYN,ACK; connect() still waits."""
     answer = "S. 0:0(0) ack 1 <...>"
@@ -93,6 +100,7 @@ def test_crossing_syn_with_fin(peer, upper):
 
 @needs("rfc5961_challenge_acks")
 @covers("RFC9293-U-SYN-CHALLENGE", "SA-SYNRCVD-07", behaviour=("B-07", "B-26"))
+@needs("simultaneous_open")
 def test_another_syn_is_challenged(peer, upper):
     """A second SYN inside the window draws a challenge ACK; the crossed opening goes on."""
     _, connecting = crossed(peer, upper)
@@ -104,6 +112,7 @@ def test_another_syn_is_challenged(peer, upper):
 
 
 @covers("RFC9293-MUST-11", "SA-SYNRCVD-13", behaviour="B-07")
+@needs("simultaneous_open")
 def test_reset_ends_the_attempt(peer, upper):
     """SYN-RECEIVED out of an active opening has no LISTEN to return to: RST ends it and connect(); nothing is left."""
     _, connecting = crossed(peer, upper)
@@ -115,6 +124,7 @@ def test_reset_ends_the_attempt(peer, upper):
 
 
 @covers("SA-SYNRCVD-13", behaviour="B-07")
+@needs("simultaneous_open")
 def test_reset_is_told_as_refusal(peer, upper):
     """The application is told of that reset as "connection refused", since it is its own attempt that ends."""
     _, connecting = crossed(peer, upper)
@@ -125,6 +135,7 @@ def test_reset_is_told_as_refusal(peer, upper):
 
 @covers("RFC9293-U-RST-NONSYNC", "SA-SYNRCVD-02", "SA-SYNRCVD-03", behaviour="B-07")
 @pytest.mark.parametrize(("wrong", "row"), [(0, "SA-SYNRCVD-02"), (2, "SA-SYNRCVD-03")], ids=["old", "future"])
+@needs("simultaneous_open")
 def test_wrong_acknowledgement(peer, upper, wrong, row):
     """A wrong acknowledgement draws RST with seq = its ack (RFC 5961: or an ACK); the crossed opening goes on."""
     _, connecting = crossed(peer, upper)
@@ -139,6 +150,7 @@ def test_wrong_acknowledgement(peer, upper, wrong, row):
 
 @needs("window_scaling")
 @covers("RFC7323-WS-3", "RFC9293-SHLD-14", "SA-SYNSENT-07", behaviour="B-07")
+@needs("simultaneous_open")
 def test_no_scale_unless_both_offered(case, peer, upper):
     """Our crossing SYN offers no window scale: the target's windows count octets, as that of its SYN,ACK does."""
     connection, connecting = syn_sent(peer, upper)

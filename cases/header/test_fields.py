@@ -216,11 +216,15 @@ def test_urgent_pointer_without_urg_means_nothing(peer, listener):
 
 @covers("RFC9293-MUST-61", behaviour="B-04")
 def test_psh_is_on_the_segment_that_empties_the_queue(peer, listener):
-    """Of the three segments of one call the last has PSH, for nothing is left to send."""
+    """Of the three segments of one call the last has PSH, for nothing is left to send.
+
+    It may wait until the others are acknowledged (Nagle; RFC 9293, 3.7.4).
+    """
     connection = established(peer, listener, offer="<mss 1000>")
     connection.send(2500)
     peer.expect(". 1:1001(1000) ack 1")
     peer.expect(". 1001:2001(1000) ack 1")
+    peer.send(". 1:1(0) ack 2001")
     peer.expect("P. 2001:2501(500) ack 1")
 
 
@@ -239,6 +243,7 @@ def test_psh_is_on_the_last_segment_of_an_active_opener(peer, upper):
     connection = connected(peer, upper, offer="<mss 1000>")
     connection.send(1500)
     peer.expect(". 1:1001(1000) ack 1")
+    peer.send(". 1:1(0) ack 1001")
     peer.expect("P. 1001:1501(500) ack 1")
 
 

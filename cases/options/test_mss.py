@@ -144,7 +144,10 @@ def test_what_ip_carries_limits_an_active_opener(case, peer, upper, family, mss)
 @needs("timestamps")
 @pytest.mark.parametrize("mss", [1000, 9000])
 def test_options_are_taken_off_the_payload(case, peer, listener, family, mss):
-    """With time stamps in each segment the payload is shorter by the octets of the options."""
+    """With time stamps in each segment the payload is shorter by the octets of the options.
+
+    Each segment is acknowledged, since the last may wait for that (Nagle; RFC 9293, 3.7.4).
+    """
     connection = established(peer, listener, offer=f"<mss {mss},TS val 1000 ecr 0,nop,nop>",
                              third=". 1:1(0) ack 1 <nop,nop,TS val 1001 ecr 0>")
     connection.send(3000)
@@ -154,8 +157,8 @@ def test_options_are_taken_off_the_payload(case, peer, listener, family, mss):
     if len(data.payload) != wanted:
         raise case.mismatch(expected=f"{wanted} octets of payload beside {options} of options",
                             got=f"{len(data.payload)} octets", fields=("length",))
-    peer.send(f". 1:1(0) ack {1 + wanted} <nop,nop,TS val 1001 ecr 0>")
     while peer.receive_next != seq.add(peer.irs, 3001):
+        peer.send(f". 1:1(0) ack {seq.diff(peer.receive_next, peer.irs)} <nop,nop,TS val 1001 ecr 0>")
         peer.expect(Segment(flags=ACK, seq=peer.receive_next, ack=peer.send_next))
 
 

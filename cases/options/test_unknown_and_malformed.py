@@ -94,11 +94,15 @@ def test_header_full_of_nops_is_taken(peer, listener):
 @needs("sack", "window_scaling", "timestamps")
 @pytest.mark.parametrize("order", ODD)
 def test_options_are_read_at_odd_places(peer, listener, order):
-    """Packed without padding, in any order and at any alignment, all four take effect."""
+    """Packed without padding, in any order and at any alignment, all four take effect.
+
+    The first segment is acknowledged, since the second one may wait for that (Nagle; RFC 9293, 3.7.4).
+    """
     connection = established(peer, listener, offer=f"<{ODD[order]}>",
                              third=". 1:1(0) ack 1 win 500 <nop,TS val 1001 ecr 0,nop>")
     connection.send(1376)
     peer.expect(". 1:689(688) ack 1 <TS val * ecr 1001>")
+    peer.send(". 1:1(0) ack 689 win 500 <TS val 1001 ecr 0>")
     peer.expect("P. 689:1377(688) ack 1 <TS val * ecr 1001>")
     peer.send("P. 101:111(10) ack 1377 win 500 <TS val 1002 ecr 0>")
     peer.expect(". 1377:1377(0) ack 1 <TS val * ecr 1001,sack 101:111>")

@@ -196,7 +196,7 @@ def half_opened(case, listener, port, keep_from=SPACE):
 def test_targets_numbers_across_the_wrap(case, profile, listener):
     """The target's own numbers pass 4294967295 in the middle of its data, and go on with 0."""
     if not profile.states("isn_rate_per_s"):
-        pytest.skip("the profile does not say how fast initial numbers grow")
+        pytest.skip("not applicable: the profile does not say how fast initial numbers grow")
     peer, connection = opened_below_the_wrap(case, profile, listener, room=60_000)
     for at in range(1, 70_001, 1000):
         connection.send(1000)

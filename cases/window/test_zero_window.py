@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from harness.authoring import after, covers, default_timers, established, seconds_between, slow
-from harness.targets.schedule import doubled_s, first_gap_s
+from harness.targets.schedule import first_gap_s, next_probe_s
 
 PROBES = [". 100:100(0) ack 1", ". 101:102(1) ack 1"]
 """An old number that has to be answered, or the next octet of data: RFC 9293 leaves both open."""
@@ -14,13 +14,14 @@ HOURS_S = 3 * 3600.0
 
 
 def filled(peer, listener):
-    """The first hundred octets of the application's two hundred have filled our window, which is closed now."""
+    """A hundred octets of the application have filled our window, which is closed now, and a hundred more wait."""
     with peer.case.preamble():
         connection = established(peer, listener, third=". 1:1(0) ack 1 win 100")
-        connection.send(200)
+        connection.send(100)
         peer.expect("P. 1:101(100) ack 1")
         peer.count_repeats()
         peer.send(FULL)
+        connection.send(100)
     return connection
 
 
@@ -30,7 +31,7 @@ def expect_probe(peer, profile, gap_s):
     It is answered with a window of zero. That it comes is a MUST, when it does is advice.
     """
     case, began = peer.case, peer.last
-    least, latest = doubled_s(profile, gap_s) if gap_s else first_gap_s(profile)
+    least, latest = next_probe_s(profile, gap_s) if gap_s else first_gap_s(profile)
     probe = peer.expect_one_of(PROBES, within_s=2 * latest)
     peer.send(FULL)
     check = case.check_time("probe", after(least, latest), began, probe)

@@ -31,12 +31,19 @@ def syn_gaps_s(profile: Profile) -> tuple[float, ...]:
     """
     linear = profile.limit("syn_linear_timeouts") if profile.states("syn_linear_timeouts") else 0
     first_s = profile.timer("initial_rto_s")
-    return (first_s,) * linear + _doubling(profile, first_s, profile.limit("syn_retries") + 1)
+    gaps = (first_s,) * linear + _doubling(profile, first_s, profile.limit("syn_retries") + 1)
+    return (*gaps[:-1], profile.timer("tick_s")) if _ends_at_a_tick(profile) else gaps
 
 
 def synack_gaps_s(profile: Profile) -> tuple[float, ...]:
-    """The waits after each SYN,ACK whose acknowledgement is withheld; the last one drops the half-open connection."""
-    return _doubling(profile, profile.timer("initial_rto_s"), profile.limit("synack_retries") + 1)
+    """The waits after each SYN,ACK whose acknowledgement is withheld; the last one drops the half-open connection.
+
+    That may be after a time of its own (`half_open_s`).
+    """
+    gaps = _doubling(profile, profile.timer("initial_rto_s"), profile.limit("synack_retries") + 1)
+    if not profile.states("half_open_s"):
+        return gaps
+    return (*gaps[:-1], min(gaps[-1], profile.timer("half_open_s") - sum(gaps[:-1])))
 
 
 def keepalive_schedule(profile: Profile) -> Keepalive:
@@ -59,10 +66,10 @@ def first_gap_s(profile: Profile) -> Range:
 def doubled_s(profile: Profile, gap_s: float) -> Range:
     """When the next repetition is due, a wait of `gap_s` having been measured before this one (RFC 6298, 5.5).
 
-    That wait may itself have been late by the timer's rounding and a tick.
+    That wait may itself have been late by the timer's rounding and a tick, or early by a tick.
     """
-    least_s = _least_s(profile, gap_s)
-    return min(2 * least_s, _greatest_s(profile)), _late_s(profile, min(2 * gap_s, _greatest_s(profile)))
+    least_s, most_s = _least_s(profile, gap_s), gap_s + profile.timer("tick_s")
+    return min(2 * least_s, _greatest_s(profile)), _late_s(profile, min(2 * most_s, _greatest_s(profile)))
 
 
 def repetitions(profile: Profile, gap_s: float, *, orphan: bool = False) -> tuple[int, int]:
@@ -84,6 +91,8 @@ def given_up_s(profile: Profile, gap_s: float, *, elapsed_s: float, more: int = 
     `elapsed_s` is how long before it the first repetition was, `more` how many may yet follow. Where R2 is a time, the
     end comes with the first time-out that finds it over.
     """
+    if _ends_at_a_tick(profile):
+        return profile.timer("tick_s"), profile.timer("tick_s")
     least_s, latest_s = doubled_s(profile, gap_s)
     wait_s = latest_s
     for _ in range(more):
@@ -92,6 +101,15 @@ def given_up_s(profile: Profile, gap_s: float, *, elapsed_s: float, more: int = 
     if profile.policy("data_give_up") == "time":
         least_s = max(least_s, _r2_s(profile, _retries(profile, orphan)) - elapsed_s)
     return least_s, latest_s
+
+
+def next_probe_s(profile: Profile, gap_s: float) -> Range:
+    """When the next probe of a closed window is due, a wait of `gap_s` having been measured (RFC 9293, 3.8.6.1)."""
+    least_s, latest_s = doubled_s(profile, gap_s)
+    if not profile.states("window_probe_max_s"):
+        return least_s, latest_s
+    most_s = profile.timer("window_probe_max_s")
+    return min(least_s, most_s), min(latest_s, _late_s(profile, most_s))
 
 
 def over_s(profile: Profile, *dues_s: float) -> float:
@@ -116,6 +134,10 @@ def _least_s(profile: Profile, gap_s: float) -> float:
     timing = profile.timing()
     least_s = gap_s - timing.lateness_s(gap_s) if timing.wheel else gap_s / (1 + timing.rounding)
     return max(least_s - profile.timer("tick_s"), profile.timer("tick_s"))
+
+
+def _ends_at_a_tick(profile: Profile) -> bool:
+    return profile.states("last_repetition") and profile.policy("last_repetition") == "tick"
 
 
 def _retries(profile: Profile, orphan: bool) -> int:

@@ -75,6 +75,7 @@ TERMS: Final = (
     Term(TIMERS, "rto_min_s", "least retransmission time-out", (("tcp_rto_min_us", 1e6),)),
     Term(TIMERS, "rto_max_s", "greatest retransmission time-out", (("tcp_rto_max_ms", 1000),)),
     Term(TIMERS, "probe_timeout_min_s", "the soonest after a segment that its repetition or a tail loss probe comes"),
+    Term(TIMERS, "window_probe_max_s", "greatest time between probes of a closed window, where it is not rto_max_s"),
     Term(TIMERS, "delayed_ack_max_s", "how long an acknowledgement may be held back", (("TcpDelAckTicks", 10),)),
     Term(TIMERS, "keepalive_time_s", "idle time before the first keepalive probe",
          (("KeepAliveTime", 1000), ("tcp_keepalive_time", 1), ("TCP_KEEPIDLE", 1))),
@@ -85,6 +86,7 @@ TERMS: Final = (
     Term(TIMERS, "time_wait_s", "how long TIME-WAIT lasts", _same("TcpTimedWaitDelay")),
     Term(TIMERS, "challenge_ack_interval_s", "least time between two challenge ACKs of a connection",
          (("tcp_invalid_ratelimit", 1000),)),
+    Term(TIMERS, "half_open_s", "the longest stay in SYN-RECEIVED, whatever synack_retries would take"),
     Term(TIMERS, "syn_attack_timeout_s", "life of a half-open connection under a SYN flood"),
     Term(TIMERS, "reassembly_ipv4_s", "how long an IPv4 datagram's fragments wait for the rest",
          _same("ipfrag_time")),
@@ -122,10 +124,14 @@ TERMS: Final = (
 
     Term(POLICIES, "accept_backlog_overflow", "what a handshake meets that finds the accept queue full",
          allowed=("drop", "reset")),
+    Term(POLICIES, "backlog_counts", "what takes up a listener's room: complete connections that nobody has "
+         "accepted, or half-open ones as well", allowed=("complete", "half-open")),
     Term(POLICIES, "timer_lateness", "how late a timer may be: a part of its length (timer_rounding), or what a timer "
          "wheel of that tick_s makes of it", allowed=("part", "wheel")),
     Term(POLICIES, "data_give_up", "what data_retries and orphan_retries count: repetitions, or the time these would "
          "take after the least time-out, measured from the first repetition on", allowed=("count", "time")),
+    Term(POLICIES, "last_repetition", "what follows the last of them: one more time-out, or the end at the next tick",
+         allowed=("time-out", "tick")),
 )
 
 

@@ -40,7 +40,8 @@
 #define LWIP_NETIF_LOOPBACK 0
 
 #define TCP_MSS 1460
-#define TCP_WND (45 * TCP_MSS)
+/* What the SYN,ACK can say without a scale is all there is; the scale is there for what the peer offers. */
+#define TCP_WND (44 * TCP_MSS)
 #define TCP_SND_BUF (44 * TCP_MSS)
 #define TCP_SND_QUEUELEN 512
 #define LWIP_WND_SCALE 1
