@@ -13,7 +13,7 @@ from .report.results import NOTHING_VERIFIED, USAGE
 from .suite import count, node_ids, play, suite
 from .targets.base import FAMILIES
 from .targets.profile import Profile
-from .targets.registry import needs_guest, needs_namespaces, parse_spec, with_defect, workers_for
+from .targets.registry import check_workers, needs_guest, needs_namespaces, parse_spec, with_defect, workers_for
 from .targets.uml import canonical
 from .wire.errors import UsageError
 
@@ -87,6 +87,7 @@ class Campaign:
         if self.shards or self.wall_limit:
             raise UsageError("--shards and --wall-limit: go with --virtual-time or --target uml:NAME, a run in guests")
         if self.workers is not None:
+            check_workers(profile, self.workers)
             return self.workers, 0
         usual = workers_for(profile) if self.most_workers is None else min(self.most_workers, workers_for(profile))
         return 0 if few or usual == 1 else usual, 0

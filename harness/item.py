@@ -18,7 +18,7 @@ import pytest
 from .lower.case import Case
 from .lower.verdict import Mismatch, Step
 from .requirements.catalogue import load
-from .targets.base import Target, addresses
+from .targets.base import Target
 from .targets.judgement import Judgement, explained
 from .upper.base import NotApplicable
 from .wire.capture import write_capture
@@ -103,8 +103,8 @@ def case_of(item: pytest.Item, target: Target, observer: Callable[[Step], None] 
     name = f"{case_id(item)}/{variant(item)}"
     target.come_to_rest(f"{seed}/{name}")
     return Case(name=name, injector=target.injector, upper=target.upper, profile=target.profile, timing=target.timing,
-                addresses=addresses(family_of(item)), ports=target.ports, requirements=requirements, seed=seed,
-                observer=observer)
+                addresses=target.ends[family_of(item)], ports=target.ports, requirements=requirements, seed=seed,
+                observer=observer, foresee=target.foresee)
 
 
 def what_ended(item: pytest.Item, case: Case, target: Target, raised: BaseException | None) -> BaseException | None:

@@ -41,7 +41,7 @@ from .requirements.catalogue import load
 from .targets.base import FAMILIES, Target
 from .targets.judgement import Judgement, judge
 from .targets.profile import Profile
-from .targets.registry import clock_of, describe, make_target, needs_guest, needs_namespaces, parse_spec
+from .targets.registry import check_workers, clock_of, describe, make_target, needs_guest, needs_namespaces, parse_spec
 from .targets.uml import canonical
 from .upper.base import NotApplicable
 from .virtualtime.relay import steps_of
@@ -126,6 +126,7 @@ def pytest_configure(config: pytest.Config) -> None:
         profile = _profile(config)
         if _is_for_cases(config):
             _check_writable(Path(config.getoption("results")))
+            check_workers(profile, getattr(config.option, "numprocesses", None) or 0)
             if needs_namespaces(profile):
                 _enter_user_namespace_if_needed()
     real_clock = config.getoption("real_clock")

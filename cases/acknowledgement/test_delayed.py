@@ -97,6 +97,7 @@ def test_every_second_full_segment_is_acknowledged_at_once(peer, listener, famil
     """Of thirty full segments no two stay unacknowledged, whether the application reads them at once or later."""
     connection = in_conversation(peer, listener) if talk else established(peer, listener)
     first, size = (61 if talk else 1), FULL_SIZE[family]
+    connection.reading_matters()
     waiting = 0
     for at in range(first, first + 30 * size, size):
         peer.send(f". {at}:{at + size}({size}) ack {first}")

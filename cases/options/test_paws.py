@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import struct
-from ipaddress import ip_network
 
 import pytest
 
 from harness.authoring import Kind, after, covers, needs, seconds_between, slow
-from harness.targets.base import FORGED
 from harness.targets.schedule import first_gap_s, over_s
 
 pytestmark = needs("timestamps")
@@ -183,13 +181,13 @@ def test_last_stamp_is_forgotten_after_24_days(peer, case, listener):
 # -- the target's own -------------------------------------------------------------------------------------------------
 
 
-def opened_below_the_wrap(case, listener, family):
+def opened_below_the_wrap(case, listener):
     """A connection whose target's time stamps will wrap: its peer, its socket, and the target's first stamp.
 
     A target may begin at another place for each address and port that asks, so a number of them ask, and the one with
     the least left to go is taken, if that is enough to learn the clock's pace meanwhile.
     """
-    network = ip_network(FORGED[family])
+    network = case.forged
     left = []
     for at in range(1, CLIENTS + 1):
         asking = case.peer(target_port=listener.port, local=network[at].packed)
@@ -215,13 +213,13 @@ def exchange(peer, connection, turn, echo):
 
 @slow(hours=24 * 50)
 @covers("RFC7323-TS-12", "RFC7323-TS-3", "RFC9293-MUST-18", behaviour="B-06")
-def test_targets_stamps_wrap(case, listener, profile, family):
+def test_targets_stamps_wrap(case, listener, profile):
     """In a connection's life the target's time stamps pass 4294967295: they go on with 0, and it works as before.
 
     Our echoes from before and after the wrap leave its time-out as it was: lost data is repeated after the same time.
     """
     with case.preamble():
-        peer, connection, first = opened_below_the_wrap(case, listener, family)
+        peer, connection, first = opened_below_the_wrap(case, listener)
         opened = peer.last
         case.pause(10.0)
         stamp, answer = exchange(peer, connection, 0, first)

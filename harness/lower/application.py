@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..upper.base import Call, Half
+from ..upper.base import Call, Half, NotApplicable
 from ..wire.clock import SECOND, Outcome
 from ..wire.segment import Flow
 from . import stream
@@ -142,6 +142,10 @@ class Connection:
     def expect_data(self, count: int | bytes, *, rule: str | None = None) -> None:
         """The application must be given the next octets of our stream (a count), or those given. Raises Mismatch."""
         wanted = count if isinstance(count, bytes) else stream.octets("injector", self._received, count)
+        with self._case.looking(f"what the application is given of {len(wanted)} octets"):
+            self._expect_data(wanted, rule)
+
+    def _expect_data(self, wanted: bytes, rule: str | None) -> None:
         got = b""
         while len(got) < len(wanted):
             outcome = self.receive(len(wanted) - len(got)).outcome()
@@ -163,12 +167,22 @@ class Connection:
 
     def expect_no_data(self, *, rule: str | None = None) -> None:
         """The application must have nothing to read, not even the end of the stream. Raises Mismatch."""
-        pending = self.receive()
-        pending.expect_open(rule=rule)
-        pending.withdraw()
+        with self._case.looking("that the application is given nothing"):
+            pending = self.receive()
+            pending.expect_open(rule=rule)
+            pending.withdraw()
+
+    def reading_matters(self) -> None:
+        """From here on it matters when the application reads. Raises NotApplicable if it reads by itself."""
+        if self._case.autonomous:
+            raise NotApplicable("needs an application that reads when it is told to; this one acts by itself")
 
     def expect_end(self, *, rule: str | None = None) -> None:
         """The application must be told that our stream has ended. Raises Mismatch."""
+        with self._case.looking("that the application is told of the end"):
+            self._expect_end(rule)
+
+    def _expect_end(self, rule: str | None) -> None:
         outcome = self.receive().outcome()
         if outcome is None or outcome.error or outcome.value != b"":
             self._case.story.steps[-1].mark = "mismatch"
@@ -179,13 +193,18 @@ class Connection:
     def expect_error(self, wanted: str, due: After | None = None, *, within_s: float | None = None,
                      rule: str | None = None) -> None:
         """A read must fail with this errno name. Raises Mismatch."""
-        self.receive().expect(wanted, due, within_s=within_s, rule=rule)
+        with self._case.looking(f"that a read fails with {wanted}"):
+            self.receive().expect(wanted, due, within_s=within_s, rule=rule)
 
     def expect_pending_error(self, wanted: str, *, rule: str | None = None) -> None:
         """The error that waits on the socket must be this errno name (or one of several), "" for none.
 
         Raises Mismatch.
         """
+        with self._case.looking("which error waits on the socket"):
+            self._expect_pending_error(wanted, rule)
+
+    def _expect_pending_error(self, wanted: str, rule: str | None) -> None:
         got = self._case.upper.pending_error(self.handle)
         kept = _is_one_of(got, wanted)
         self._case.step("api", f"SO_ERROR -> {got or 'none'}", "" if kept else "mismatch")
@@ -233,7 +252,9 @@ class Listener:
 
     def accept(self, peer: Peer, *, rule: str | None = None) -> Connection:
         """The application's next connection, which must be there in an answer's time. Raises Mismatch."""
-        handle = Pending(self._case, self._case.upper.accept(self.handle)).expect("done", rule=rule)
+        handle: object = None
+        with self._case.looking("whether the application is given the connection"):
+            handle = Pending(self._case, self._case.upper.accept(self.handle)).expect("done", rule=rule)
         return Connection(self._case, handle, peer)
 
     def accepting(self) -> Pending:
@@ -242,15 +263,17 @@ class Listener:
 
     def expect_none(self, *, rule: str | None = None) -> None:
         """No connection may be waiting. Raises Mismatch."""
-        pending = self.accepting()
-        pending.expect_open(rule=rule)
-        pending.withdraw()
+        with self._case.looking("that the application is given no connection"):
+            pending = self.accepting()
+            pending.expect_open(rule=rule)
+            pending.withdraw()
 
     def expect_listening(self, *, rule: str | None = None) -> None:
         """The target must still listen. Raises Mismatch."""
-        if not self._case.upper.listening(self._case.addresses.target, self.port):
-            raise self._case.mismatch(expected="state LISTEN", got="no listener", rule=rule, fields=("state",))
-        self._case.story.proof.add("api")
+        with self._case.looking("that the socket still listens"):
+            if not self._case.upper.listening(self._case.addresses.target, self.port):
+                raise self._case.mismatch(expected="state LISTEN", got="no listener", rule=rule, fields=("state",))
+            self._case.story.proof.add("api")
 
     @property
     def half_open(self) -> int:
@@ -271,8 +294,8 @@ class Application:
 
     def listen(self, port: int | None = None, *, backlog: int = 16,
                options: Mapping[str, int] | None = None) -> Listener:
-        """Listen on a port of the target (None: a fresh one)."""
-        port = self._case.port() if port is None else port
+        """Listen on a port of the target (None: a fresh one, or the one that is open if no other can be opened)."""
+        port = self._case.listening_port() if port is None else port
         handle = self._case.upper.listen(self._case.addresses.target, port, backlog=backlog, options=options or {})
         self._case.step("api", f"listen({backlog}) on port {port}")
         self._case.changed[port].update(options or ())

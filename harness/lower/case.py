@@ -13,10 +13,11 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final, Protocol
 
 from ..requirements.catalogue import Requirement, load
-from ..upper.base import UpperTester
+from ..upper.base import NotApplicable, Unseen, UpperTester
 from ..wire import ip
 from ..wire.clock import SECOND, Outcome
 from ..wire.errors import ScriptError
@@ -31,8 +32,8 @@ from .peer import Peer
 from .timing import After, Stamped, Timing
 from .verdict import NOTHING_MORE, Finding, Inconclusive, Mismatch, Step, Story, TimingCheck
 
-_FIRST_PORT: Final = 20000
-_PORTS: Final = 40000
+PORTS: Final = (20000, 59999)
+"""The first and the last of the port numbers that cases use."""
 _WRAPPING_ROOM: Final = 80
 _IP_CHECKSUM: Final = "RFC1122-IP-CKSUM"
 _MALFORMED: Final = "RFC791-IHL-1"
@@ -56,10 +57,11 @@ class Values(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """The two ends of the link in one family, packed."""
+    """The two ends of the link in one family, packed, and the network that forged segments may come from."""
 
     local: bytes
     target: bytes
+    forged: IPv4Network | IPv6Network | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +71,27 @@ class Moment:
     stamp_ns: int | None
 
 
-class Ports:
-    """Port numbers that no earlier case of this lab has used for a long time."""
+Foresee = Callable[[Peer, Segment], None]
+"""Looks at a segment before it is sent; raises NotApplicable if nothing can be said of what comes of it."""
 
-    def __init__(self) -> None:
-        self._next = 0
+
+class Ports:
+    """Port numbers that no earlier case of this lab has used for a long time.
+
+    They lie in `within`, both ends included, and begin `begin` numbers behind the first. `listening` is the one port on
+    which something listens, where the target cannot be made to listen on another.
+    """
+
+    def __init__(self, *, within: tuple[int, int] = PORTS, begin: int = 0, listening: int | None = None) -> None:
+        self.listening = listening
+        self._first, last = within
+        self._count = last - self._first + 1
+        self._next = begin
 
     def take(self) -> int:
         """The next port number."""
-        self._next = (self._next + 1) % _PORTS
-        return _FIRST_PORT + self._next
+        self._next = (self._next + 1) % self._count
+        return self._first + self._next
 
 
 class Case:
@@ -86,12 +99,13 @@ class Case:
 
     `requirements` are what the case covers, the first one being what a mismatch is held against unless the step names
     another. `seed` and the case's own name choose the initial sequence numbers. `response_ns` is how long an answer
-    that is due at once may take, in nanoseconds. `observer` is told each step when it is written.
+    that is due at once may take, in nanoseconds. `observer` is told each step when it is written, `foresee` each
+    segment of a peer before it is sent: it comes with an application that acts by itself.
     """
 
     def __init__(self, *, name: str, injector: Injector, upper: UpperTester, profile: Values, timing: Timing,
                  addresses: Addresses, ports: Ports, requirements: Mapping[str, Requirement], seed: int = 0,
-                 observer: Callable[[Step], None] | None = None) -> None:
+                 observer: Callable[[Step], None] | None = None, foresee: Foresee | None = None) -> None:
         self.name = name
         self.injector = injector
         self.clock = injector.clock
@@ -113,6 +127,7 @@ class Case:
         self._ports = ports
         self._seed = seed
         self._observer = observer
+        self._foresee = foresee
         self._own_ports: set[int] = set()
         self._peers: dict[Flow, Peer] = {}
         self._icmp: list[tuple[IcmpMessage, Step]] = []
@@ -131,6 +146,17 @@ class Case:
         port = self._ports.take()
         self._own_ports.add(port)
         return port
+
+    def listening_port(self) -> int:
+        """The port of the target to listen on: a fresh one, unless there is but one that it listens on."""
+        return self.port() if self._ports.listening is None else self._ports.listening
+
+    @property
+    def forged(self) -> IPv4Network | IPv6Network:
+        """Where forged segments may come from. Raises NotApplicable if they may come from nowhere."""
+        if self.addresses.forged is None:
+            raise NotApplicable("needs forged sources: the target has no network for them")
+        return self.addresses.forged
 
     def initial_number(self) -> int:
         """Our next initial sequence number: a little before 2**32, so that every exchange wraps (RFC 9293, 3.4)."""
@@ -160,6 +186,16 @@ class Case:
         """Make room for another peer on the same four-tuple; nothing may be left unread on this one."""
         peer.finish()
         del self._peers[peer.flow]
+
+    @property
+    def autonomous(self) -> bool:
+        """True if the target's application does what nobody here has told it to."""
+        return self._foresee is not None
+
+    def foresee(self, peer: Peer, segment: Segment) -> None:
+        """A segment is about to be sent. Raises NotApplicable if the target's application would not stand it."""
+        if self._foresee is not None:
+            self._foresee(peer, segment)
 
     # -- what arrives ------------------------------------------------------------------------------------------------
 
@@ -387,6 +423,25 @@ class Case:
             self._in_preamble = outer
             self.story.proof = proof
 
+    @contextlib.contextmanager
+    def looking(self, at: str) -> Iterator[None]:
+        """A look at what the target's application is told, of which the case may do without if it cannot be had.
+
+        It may on the way to where it begins, which the wire shows too, and where every rule that it covers can be
+        tested by the wire alone; else the case is not applicable.
+        """
+        try:
+            yield
+        except Unseen:
+            if not self._in_preamble and any(rule.testability != "wire" for rule in self.requirements.values()):
+                raise
+            self.note(f"not looked at: {at}")
+
+    @property
+    def in_preamble(self) -> bool:
+        """True while the case is only being brought to where it begins."""
+        return self._in_preamble
+
     @property
     def tolerance_ns(self) -> int:
         """The tolerance measured at the start, or how late the machine has been in this case if that is more."""
@@ -492,7 +547,8 @@ class Case:
     def _clean_up(self) -> None:
         try:
             for handle in self.handles:
-                self.upper.abort(handle)
+                with contextlib.suppress(NotApplicable):  # what cannot be aborted is reset by its peer
+                    self.upper.abort(handle)
             for peer in self._peers.values():
                 peer.reset_leftover()
         finally:

@@ -23,7 +23,7 @@ from .fingerprint import FLOOD
 
 SOURCES: Final[dict[int, IPv4Network | IPv6Network]] = {
     4: IPv4Network("198.51.100.128/25"), 16: IPv6Network("2001:db8:f::f:80/121")}
-"""Where the SYNs come from, by the length of an address. No peer of a case ever speaks from there."""
+"""Where the SYNs come from in a lab, by the length of an address. No peer of a case ever speaks from there."""
 
 _ADDRESSES: Final = bytes(range(128, 255))
 _LOW_PORTS: Final = bytes(range(256))
@@ -56,15 +56,24 @@ class Volley:
         return self.count / self.elapsed_s
 
 
-def forged_syns(header: bytes, target: bytes, port: int, *, first: int, count: int) -> tuple[bytearray, int]:
+def sources_in(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """The part of a network for forged sources that is left to floods: its peers' addresses are at its beginning."""
+    if network.version == 4:
+        return IPv4Network((int(network.broadcast_address) - 127, 25))
+    return IPv6Network((int(network.network_address) + 0xF0080, 121))
+
+
+def forged_syns(header: bytes, target: bytes, port: int, *, first: int, count: int,
+                source: IPv4Network | IPv6Network | None = None) -> tuple[bytearray, int]:
     """`count` Ethernet frames with a SYN to that address and port each, one behind the other, and the size of one.
 
-    `header` is the Ethernet header (14 octets), `target` the packed address. Four-tuple number `first` comes first;
-    no two of the `TUPLES` numbers are the same. Raises ScriptError for a number beyond them.
+    `header` is the Ethernet header (14 octets), `target` the packed address, `source` of what `sources_in` says (None:
+    the lab's). Four-tuple number `first` comes first; no two of the `TUPLES` numbers are the same. Raises ScriptError
+    for a number beyond them.
     """
     if not 0 <= first <= first + count <= TUPLES:
         raise ScriptError(f"flood: four-tuples {first}..{first + count - 1}; allowed 0..{TUPLES - 1}")
-    template = header + _template(target, port)
+    template = header + _template(target, port, source or SOURCES[len(target)])
     size = len(template)
     frames = bytearray(template * count)
     tcp = size - 24
@@ -91,9 +100,9 @@ def _columns(first: int, count: int) -> tuple[bytes, bytes, bytes]:
                  for column in (_ROUND_ADDRESSES * rounds, _ROUND_LOW_PORTS * rounds, high))
 
 
-def _template(target: bytes, port: int) -> bytes:
+def _template(target: bytes, port: int, network: IPv4Network | IPv6Network) -> bytes:
     """The packet of the first four-tuple, whose checksums are those of all others."""
-    source = SOURCES[len(target)].network_address.packed[:-1] + _ADDRESSES[:1]
+    source = network.network_address.packed[:-1] + _ADDRESSES[:1]
     source_port = _HIGH_PORTS[0] << 8
     syn = Segment(flags=SYN, seq=(_COMPLEMENT[_ADDRESSES[0]] << 16) + (source_port ^ 0xFFFF),
                   options=(Option.of(Kind.MSS, (1460).to_bytes(2, "big")),))
@@ -124,6 +133,7 @@ class Flood:
         self.port = port
         self.sent = 0
         self._case = case
+        self._source = sources_in(case.forged)
         link = case.injector.link
         self._header = link.target_mac + link.mac + (b"\x86\xdd" if len(case.addresses.target) == 16 else b"\x08\x00")
 
@@ -135,18 +145,17 @@ class Flood:
         """
         link = self._case.injector.link
         self._case.changed[self.port].add(FLOOD)
-        link.ignore(tuple(SOURCES.values()))
+        link.ignore((self._source,))
         began = time.perf_counter()
         first, wanted = self.sent, self.sent + count
         while self.sent < wanted and time.perf_counter() - began < within_s:
             size = min(_SLICE, wanted - self.sent)
             frames, frame_size = _forged(self._header, self._case.addresses.target, self.port, first=self.sent,
-                                         count=size)
+                                         count=size, source=self._source)
             taken = link.burst(frames, frame_size)
             self.sent += taken
             if taken < size:
                 break
         volley = Volley(count=self.sent - first, elapsed_s=max(time.perf_counter() - began, 1e-9))
-        source = SOURCES[len(self._case.addresses.target)]
-        self._case.step("injector", f"{volley.count} forged SYNs from {source} to port {self.port}")
+        self._case.step("injector", f"{volley.count} forged SYNs from {self._source} to port {self.port}")
         return volley

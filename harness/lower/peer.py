@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from ..upper.base import NotApplicable
 from ..wire import ip
 from ..wire import seq as arithmetic
 from ..wire.clock import SECOND
@@ -19,6 +20,7 @@ from . import stream
 from .injector import Transmission
 from .matching import WILDCARDS, Pattern, describe, differences, of_segment
 from .oracle import Oracle
+from .probe import Account, prove_state
 from .timing import After, Stamped
 from .verdict import NOTHING_MORE, Step
 
@@ -78,6 +80,7 @@ class Peer:
         self.send_next = iss
         self.receive_next = 0
         self.last: Stamped | None = None
+        self.account = Account()
         self._inbox: deque[Arrival] = deque()
         self._arrived: list[Segment] = []
         self._acknowledged: list[tuple[int, Transmission]] = []
@@ -101,6 +104,8 @@ class Peer:
         else:
             packet = bytes(what)
             segment, text = self._foreign(packet)
+        if segment is not None:
+            self.case.foresee(self, segment)
         transmission = self.case.injector.send_packet(packet, step=self.case.step("injector", text), segment=segment)
         self._follow(segment, transmission)
         self.last = transmission
@@ -109,6 +114,7 @@ class Peer:
     def packet(self, what: str | Segment, **fields: Any) -> tuple[Segment, bytes]:
         """What `send` would send, unsent: for what goes out in another form, such as fragments. Raises ScriptError."""
         segment = self._segment(parse(what) if isinstance(what, str) else what, fields)
+        self.case.foresee(self, segment)
         return segment, encode(segment, self.flow)
 
     def sent(self, segment: Segment, transmission: Transmission) -> None:
@@ -153,6 +159,7 @@ class Peer:
             return
         self._oracle.sent(segment)
         self._fingerprint.sent(segment)
+        self.account.sent(segment)
         if not segment.has(RST):
             end = arithmetic.add(segment.seq or 0, segment.length)
             self.send_next = arithmetic.latest(self.send_next, end)
@@ -178,6 +185,7 @@ class Peer:
         step = self.case.step("target", text)
         step.at_ns = segment.stamp_ns or step.at_ns
         self._inbox.append(Arrival(segment=segment, step=step))
+        self.account.came(segment)
         for violation in self._oracle.judge(segment):
             level = self.case.level_of(violation.requirement)
             self.case.violation(requirement=violation.requirement, level=level, expected=violation.expected, got=text,
@@ -411,9 +419,15 @@ class Peer:
     def expect_state(self, state: str, *, rule: str | None = None) -> None:
         """The target itself must say that the connection is in this state (RFC 9293, 3.3.2).
 
-        If it says something else at first, a sentinel makes sure that it has dealt with all we sent. Raises Mismatch.
+        If it says something else at first, a sentinel makes sure that it has dealt with all we sent. A target that
+        cannot be asked has to show it in its answer to a probe; on the way to where a case begins, where no probe may
+        disturb, the segments that have come say enough. Raises Mismatch.
         """
         got = self.case.upper.state(self.flow)
+        if not got:
+            if not self.case.in_preamble:
+                prove_state(self, state, rule)
+            return
         if got != state:
             self.case.sentinel()
             got = self.case.upper.state(self.flow)
@@ -433,6 +447,8 @@ class Peer:
         start = due.since or self.last
         if start is None:
             raise ScriptError("after(): nothing has happened yet on this connection; name what it counts from (since=)")
+        if not self.case.upper.state(self.flow):
+            raise NotApplicable(f"needs to be told when the state {state} ends, which nothing on the wire shows")
         self.case.injector.stamp()
         began = start.stamp_ns or 0
         earliest, _ = self._window(due)
@@ -481,7 +497,8 @@ class Peer:
             self.case.injector.send_packet(encode(Segment(flags=RST, seq=self.send_next), self.flow))
 
     def _state(self) -> str:
-        return str(self.case.upper.state(self.flow))
+        """What the target says; if it cannot be asked, what follows of its segments."""
+        return str(self.case.upper.state(self.flow)) or self.account.state()
 
     def stream(self, start: int, end: int) -> bytes:
         """Our octets from relative number `start` up to `end` (1 is the first after the SYN)."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import ipaddress
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final
 
-from ..lower.case import Addresses, Ports
+from ..lower.case import Addresses, Foresee, Ports
 from ..lower.injector import Injector
 from ..lower.timing import Timing
 from ..upper.base import UpperTester
@@ -40,7 +40,12 @@ def packed(address: str) -> bytes:
 @cache
 def addresses(family: str) -> Addresses:
     """The two ends of a lab's link in one family."""
-    return Addresses(local=packed(PHANTOM[family]), target=packed(TARGET[family]))
+    return Addresses(local=packed(PHANTOM[family]), target=packed(TARGET[family]),
+                     forged=ipaddress.ip_network(FORGED[family]))
+
+
+def _ends() -> dict[str, Addresses]:
+    return {family: addresses(family) for family in FAMILIES}
 
 
 def phantom_neighbour() -> Neighbour:
@@ -52,7 +57,10 @@ def phantom_neighbour() -> Neighbour:
 
 @dataclass(kw_only=True)
 class Target:
-    """One target, ready to be tested; `close` gives everything back."""
+    """One target, ready to be tested; `close` gives everything back.
+
+    `ends` are the two of its link in each family. `foresee` looks at what a case is about to send.
+    """
 
     name: str
     kind: str
@@ -64,6 +72,8 @@ class Target:
     timing: Timing
     injector: Injector
     ports: Ports = field(default_factory=Ports)
+    ends: Mapping[str, Addresses] = field(default_factory=_ends)
+    foresee: Foresee | None = None
     closers: list[Callable[[], None]] = field(default_factory=list)
 
     def come_to_rest(self, name: str) -> None:

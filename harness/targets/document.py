@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NewType, TypeVar
 
@@ -31,6 +31,7 @@ from ..wire.clock import SECOND
 from ..wire.errors import UsageError
 from .ledger import Deviation, Ledger
 from .profile import KINDS, Pinned, Profile, Sysctl, Value, load_profile, profile_names
+from .remote.device import Device
 from .versions import ALLOWED, VersionRange
 from .vocabulary import FEATURES, LIMITS, PINS, POLICIES, TIMERS, PinTerm, by_name, names, suggestion
 
@@ -46,6 +47,7 @@ Kind = NewType("Kind", str)
 Command = NewType("Command", list[str])
 Limit = NewType("Limit", float)
 Stack = NewType("Stack", str)
+Remote = NewType("Remote", Device)
 
 _SYSCTL: Final = re.compile(r"[a-z0-9_]+(\.[A-Za-z0-9_-]+)+")
 _ANYTHING: Final = ("R. 0:0(0) ack 1", "S 0:0(0) win 65535 <mss 1460>", "nothing")
@@ -84,6 +86,7 @@ class Document(Tables):
     command: Command = field(default_factory=lambda: Command([]))
     cwd: str = "."
     answer_limit_s: Limit = Limit(10.0)
+    remote: Remote | None = None
     deviation: list[Deviation] = field(default_factory=list)
     variant: dict[str, Tables] = field(default_factory=dict)
 
@@ -119,7 +122,7 @@ def read_profile(text: str, file: str, variant: str | None = None, above: tuple[
         document = converter.structure(raw, Document)
     except (BaseValidationError, Fault, Faults) as error:
         raise UsageError("\n".join(f"{file}: {line}" for line in _lines(error))) from None
-    if problem := _unstartable(document):
+    if problem := _unstartable(document) or _unreachable(document):
         raise UsageError(f"{file}: {problem}")
     if variant is not None and variant not in document.variant:
         there = ", ".join(document.variant) or "none"
@@ -136,6 +139,14 @@ def _unstartable(document: Document) -> str:
     if not ways:
         return "command: missing; kind 'pipe' needs it, or stack, one that `tcpqual target build` builds"
     return "stack: goes without command; allowed: one of the two" if len(ways) > 1 else ""
+
+
+def _unreachable(document: Document) -> str:
+    """What is wrong with whether there is a table `[remote]`; "" if nothing is."""
+    if (document.remote is not None) == (document.kind == "remote"):
+        return ""
+    return "remote: " + ("missing; kind 'remote' needs it" if document.remote is None else
+                         "goes with kind 'remote' alone")
 
 
 def _extended(extends: str, file: str, above: tuple[str, ...]) -> Profile | None:
@@ -158,7 +169,7 @@ def _profile(document: Document, file: str, variant: str | None, base: Profile |
     """The tables of the profile that it extends, the document's over them, and the variant's over these."""
     own, other = document, document.variant[variant] if variant else Tables()
     under = base or Profile(name="", kind="", title="", file="")
-    return Profile(
+    profile = Profile(
         name=own.name, kind=own.kind, title=own.title, file=file, variant=variant or "", variants=tuple(own.variant),
         features={**under.features, **own.features, **other.features},
         timers={**under.timers, **own.timers, **other.timers},
@@ -168,7 +179,16 @@ def _profile(document: Document, file: str, variant: str | None, base: Profile |
         sysctl_short={**under.sysctl_short, **own.sysctl.short, **other.sysctl.short},
         fingerprint={**under.fingerprint, **own.fingerprint, **other.fingerprint},
         ledger=Ledger((*own.deviation, *under.ledger)),
-        command=tuple(own.command), cwd=own.cwd, answer_limit_s=own.answer_limit_s, stack=other.stack or own.stack)
+        command=tuple(own.command), cwd=own.cwd, answer_limit_s=own.answer_limit_s,
+        stack=other.stack or own.stack, remote=own.remote)
+    return profile if own.remote is None else _of_device(profile, own.remote)
+
+
+def _of_device(profile: Profile, device: Device) -> Profile:
+    """What is known of a device before it is reached: its addresses, whether it has short timers, its version."""
+    features = {name: claimed and (name not in ("ipv4", "ipv6") or device.address(name) is not None)
+                for name, claimed in profile.features.items()}
+    return replace(profile, features=features, short=device.timers == "short", version=device.version)
 
 
 # -- what cattrs is told ---------------------------------------------------------------------------------------------
@@ -183,6 +203,7 @@ def _converter() -> Converter:
         Command: lambda raw, _: _command(raw),
         Limit: lambda raw, _: _limit(raw),
         Stack: lambda raw, _: _stack(raw),
+        Remote: lambda raw, _: _remote(raw),
         VersionRange: lambda raw, _: _versions(raw),
         Features: lambda raw, _: _table(raw, names(FEATURES), lambda _, each: _exactly(each, bool, "true or false")),
         Timers: lambda raw, _: _table(raw, names(TIMERS), lambda _, each: _value(each, _seconds)),
@@ -194,14 +215,14 @@ def _converter() -> Converter:
     for kind, hook in hooks.items():
         converter.register_structure_hook(kind, hook)
     converter.register_structure_hook_func(lambda kind: kind == re.Pattern[str], lambda raw, _: _pattern(raw))
-    entry = _table_hook(Deviation, converter)
+    entry = table_hook(Deviation, converter)
     converter.register_structure_hook(Deviation, lambda raw, kind: _deviation(entry(raw, kind)))
     for shape in (SysctlTables, Tables, Document):  # in this order: each takes the hooks that are there by then
-        converter.register_structure_hook(shape, _table_hook(shape, converter))
+        converter.register_structure_hook(shape, table_hook(shape, converter))
     return converter
 
 
-def _table_hook(shape: type[T], converter: Converter) -> Callable[[Any, Any], T]:
+def table_hook(shape: type[T], converter: Converter) -> Callable[[Any, Any], T]:
     """How cattrs reads a dataclass, once it is clear that there is a table."""
     read = make_dict_structure_fn(shape, converter)
 
@@ -248,6 +269,12 @@ def _command(raw: Any) -> list[str]:
     if not isinstance(raw, list) or not raw:
         raise Fault(f"{raw!r} is not allowed; allowed: a list of the program and its arguments")
     return [_text(word) for word in raw]
+
+
+def _remote(raw: Any) -> Device:
+    from .remote.document import read_device  # it is built on this module
+
+    return read_device(raw)
 
 
 def _limit(raw: Any) -> float:

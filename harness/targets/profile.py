@@ -19,6 +19,7 @@ from ..lower.timing import Timing
 from ..wire.clock import SECOND
 from ..wire.errors import TargetError, UsageError
 from .ledger import Ledger
+from .remote.device import Device
 from .versions import VersionRange
 from .vocabulary import FEATURES, LIMITS, POLICIES, TABLES, TERMS, TIMERS, Term, by_name, by_setting, suggestion
 
@@ -77,7 +78,7 @@ class Profile:
 
     `command` starts a target of kind `pipe`, in the folder `cwd` as the file sees it; `answer_limit_s` is how long any
     answer of it may take in wall time. Where `stack` (`lwip`, `lwip=2.2.1`) stands instead, the program is what
-    `tcpqual target build` has made of it.
+    `tcpqual target build` has made of it. `remote` is how one of kind `remote` is reached.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Profile:
     cwd: str = "."
     answer_limit_s: float = 10.0
     stack: str = ""
+    remote: Device | None = None
     short: bool = False
     version: str = ""
 
@@ -223,7 +225,7 @@ def load_profile(spec: str, *, above: tuple[str, ...] = ()) -> Profile:
     """The profile of a name (`linux`), of a name and one of its variants (`linux:no-cookies`), or of a TOML file.
 
     It has its default values in force. A namespace's profile is for this machine's kernel release, others are for no
-    version until `with_version` says so. `above` are the files that extend it. Raises UsageError with everything that
+    version until `with_version` says so (a remote device's: its file). `above` are the files that extend it. Raises UsageError with everything that
     is wrong, one line each.
     """
     from .document import read_profile  # costs more than the rest of a plugin's start, and only a run needs it

@@ -24,13 +24,15 @@ class Kind:
     """What the runs have to know of a kind of target.
 
     `module` is where it is made, `clock` its kind of time. `workers` are so many side by side if the user names no
-    number, 0 for one a processor. `namespaces`: made of this machine's, for which rights are needed.
+    number, 0 for one a processor. `namespaces`: made of this machine's, for which rights are needed. `alone`: there is
+    one of it, which no two workers can share.
     """
 
     module: str
     clock: str
     workers: int = 1
     namespaces: bool = False
+    alone: bool = False
 
 
 _KINDS: Final = {
@@ -40,6 +42,7 @@ _KINDS: Final = {
     "decoy": Kind(module="decoys", clock="stepped"),
     "model": Kind(module="model.target", clock="stepped"),
     "pipe": Kind(module="pipe.target", clock="stepped", workers=0),
+    "remote": Kind(module="remote.target", clock="real", alone=True),
 }
 """The kinds that can be run. A profile of another kind is one to read."""
 
@@ -65,8 +68,8 @@ def parse_spec(spec: str, *, real_clock: bool = False) -> Profile:
     profile = load_profile(spec)
     if profile.kind not in _KINDS:
         raise UsageError(f"--target {spec!r}: its profile is of kind {profile.kind!r}, which this version cannot "
-                         "reach; what can be run: profiles of kind 'namespace' (linux, its variants) and 'pipe', "
-                         "uml:NAME, model, and decoy:NAME")
+                         "reach; what can be run: profiles of kind 'namespace' (linux, its variants), 'pipe' and "
+                         "'remote', uml:NAME, model, and decoy:NAME")
     # Real time is too dear for default timers: the profile's short values hold, and its sysctls bring them about.
     return profile.with_short() if needs_namespaces(profile) else profile
 
@@ -93,6 +96,13 @@ def clock_of(profile: Profile) -> str:
 def workers_for(profile: Profile) -> int:
     """How many workers play the suite if the user names no number."""
     return _KINDS[profile.kind].workers or len(os.sched_getaffinity(0))
+
+
+def check_workers(profile: Profile, workers: int) -> None:
+    """Raises UsageError if so many workers cannot share the target."""
+    if _KINDS[profile.kind].alone and workers > 1:
+        raise UsageError(f"-n {workers}: there is one {profile.name}, and one address of the injector's; allowed: "
+                         "0 or 1 worker for a remote device")
 
 
 def needs_namespaces(profile: Profile) -> bool:

@@ -27,6 +27,10 @@ class NotApplicable(Exception):
     """The target has not what the case needs, or its upper tester cannot do or tell it; the message says what."""
 
 
+class Unseen(NotApplicable):
+    """What only looks at the target, and this upper tester cannot. A case whose rules show on the wire does without."""
+
+
 class Call(Protocol):
     """A call under way; register it with the clock to get its outcome, once.
 
@@ -81,7 +85,7 @@ class UpperTester(Protocol):
         """The error that waits on the socket (SO_ERROR), as an errno name, "" for none; reading clears it."""
 
     def state(self, flow: Flow) -> str:
-        """The connection's state as the target itself reports it, one of `STATES`."""
+        """The connection's state as the target itself reports it, one of `STATES`; "" if it cannot be asked."""
 
     def listening(self, address: bytes, port: int) -> bool:
         """True if a socket of the target listens there."""

@@ -26,9 +26,9 @@ from .frame import Frame
 Network = IPv4Network | IPv6Network
 
 _ETH_P_ALL: Final = 0x0003
-_SOL_PACKET: Final = 263
+SOL_PACKET: Final = 263
 _PACKET_STATISTICS: Final = 6
-_PACKET_AUXDATA: Final = 8
+PACKET_AUXDATA: Final = 8
 _PACKET_QDISC_BYPASS: Final = 20
 _SO_ATTACH_FILTER: Final = 26
 _SO_DETACH_FILTER: Final = 27
@@ -129,7 +129,7 @@ def packet_socket(interface: str, *, program: bytes | None = None) -> socket.soc
 
 def _set_up(sock: socket.socket, program: bytes | None) -> None:
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    sock.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+    sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
     except PermissionError:
@@ -161,7 +161,7 @@ class PacketLink:
         self._instant = instant
         self._inside = inside
         self._burst: BurstSocket | None = None
-        self._ignored: frozenset[Network] = frozenset()
+        self.ignored: frozenset[Network] = frozenset()
         self._socket = packet_socket(interface)
         try:
             self._tap = packet_socket(interface, program=outgoing_only())
@@ -205,7 +205,7 @@ class PacketLink:
             if kind == _SO_TIMESTAMPNS and level == socket.SOL_SOCKET:
                 seconds, nanoseconds = _STAMP.unpack_from(data)
                 stamp = seconds * 1_000_000_000 + nanoseconds
-            elif kind == _PACKET_AUXDATA and level == _SOL_PACKET:
+            elif kind == PACKET_AUXDATA and level == SOL_PACKET:
                 offloaded = bool(data[0] & _CSUM_NOT_READY)
         return Frame(data=bytes(self._view[:size]), stamp_ns=self._instant(stamp), outgoing=outgoing,
                      offloaded=offloaded)
@@ -231,7 +231,7 @@ class PacketLink:
 
     def lost(self) -> int:
         """Frames that either socket had no room for since the last call (PACKET_STATISTICS resets on reading)."""
-        return sum(struct.unpack("II", sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1]
+        return sum(struct.unpack("II", sock.getsockopt(SOL_PACKET, _PACKET_STATISTICS, 8))[1]
                    for sock in (self._socket, self._tap))
 
     def burst(self, frames: bytes | bytearray, frame_size: int) -> int:
@@ -252,13 +252,17 @@ class PacketLink:
         What has been dropped so takes no room in the buffer and is not among the `lost`.
         """
         chosen = frozenset(networks)
-        if chosen == self._ignored:
+        if chosen == self.ignored:
             return
         if chosen:
-            _attach(self._socket, all_but(chosen))
+            self.filter(all_but(chosen))
         else:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
-        self._ignored = chosen
+        self.ignored = chosen
+
+    def filter(self, program: bytes) -> None:
+        """Let the kernel keep what this classic BPF program does, and drop the rest."""
+        _attach(self._socket, program)
 
     def discard(self) -> None:
         """Throw away what has arrived and was not read, and what the tap holds."""
@@ -301,7 +305,7 @@ class BurstSocket:
         self.frame_size = frame_size
         self.batch = batch
         self._socket = packet_socket(interface)
-        self._socket.setsockopt(_SOL_PACKET, _PACKET_QDISC_BYPASS, 1)
+        self._socket.setsockopt(SOL_PACKET, _PACKET_QDISC_BYPASS, 1)
         # It only sends: what arrives would be copied for nobody.
         _attach(self._socket, struct.pack("=HBBI", 0x06, 0, 0, 0))
         self._sendmmsg = ctypes.CDLL(None, use_errno=True).sendmmsg

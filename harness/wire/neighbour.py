@@ -178,6 +178,18 @@ def solicit(*, mac: bytes, source: bytes, target: bytes) -> bytes:
     return arp_request(mac=mac, source=source, target=target)
 
 
+def asked_for(frame: bytes) -> bytes | None:
+    """The address for which an ARP request or a neighbour solicitation asks; None for any other frame."""
+    kind = frame[12:14]
+    if kind == _ETHERTYPE_ARP.to_bytes(2, "big"):
+        request = _read_arp(frame, _REQUEST)
+        return None if request is None else request[2]
+    if kind == _ETHERTYPE_IPV6.to_bytes(2, "big"):
+        asked = _read_discovery(frame, Icmpv6Type.NEIGHBOUR_SOLICITATION)
+        return None if asked is None else asked[2]
+    return None
+
+
 def reply_mac(frame: bytes, address: bytes) -> bytes | None:
     """The MAC address that an ARP reply or neighbour advertisement gives for `address`; None for any other frame."""
     if len(frame) < _ETHERNET.size:

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A connection's state by what a probe segment draws, for targets that cannot be asked (RFC 9293, 3.10.7.4).
+
+A segment of one old octet has to be acknowledged in every synchronised state; the acknowledgement says whether our FIN
+has been taken, the segments before whether the target has sent its own, and both together which state it is. Where
+there is no connection an acceptable ACK draws a reset.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ..upper.base import NotApplicable
+from ..wire import seq as arithmetic
+from ..wire.segment import ACK, FIN, RST, SYN, Kind, Option, Segment
+
+if TYPE_CHECKING:
+    from .peer import Peer
+
+_ALIKE: Final = {
+    (False, False): ("SYN-RECEIVED", "ESTABLISHED"),
+    (False, True): ("CLOSE-WAIT",),
+    (True, False): ("FIN-WAIT-1", "FIN-WAIT-2"),
+    (True, True): ("CLOSING", "LAST-ACK", "TIME-WAIT"),
+}
+"""Which states go with what the target has said: whether it has sent its FIN, and whether it has taken ours.
+
+More follows from what we have sent, but for that the target has to keep the rules.
+"""
+
+
+class Account:
+    """What the segments of one connection have said so far, of which the target's state follows."""
+
+    def __init__(self) -> None:
+        self.our_fin: int | None = None
+        """The number after our FIN."""
+        self.their_fin: int | None = None
+        """The number after the target's."""
+        self.last_ack: int | None = None
+        """The highest number of the target's that we have acknowledged."""
+        self.stamps: Segment | None = None
+        """The last of ours that had time stamps."""
+        self.acked: int | None = None
+        """The highest number of ours that the target has acknowledged."""
+        self.fin_came_first = False
+
+    def sent(self, segment: Segment) -> None:
+        """A segment of ours."""
+        end = arithmetic.add(segment.seq or 0, segment.length)
+        # What lies before what has been acknowledged cannot be taken any more.
+        if segment.has(FIN) and (self.acked is None or arithmetic.lt(self.acked, end)):
+            self.our_fin = end
+        if segment.has(ACK) and not segment.has(SYN | RST):
+            ack = segment.ack or 0
+            self.last_ack = ack if self.last_ack is None else arithmetic.latest(self.last_ack, ack)
+        if segment.option(Kind.TIMESTAMPS) is not None:
+            self.stamps = segment
+
+    def came(self, segment: Segment) -> None:
+        """A segment of the target's."""
+        if segment.has(RST):
+            return
+        if segment.has(ACK):
+            ack = segment.ack or 0
+            self.acked = ack if self.acked is None else arithmetic.latest(self.acked, ack)
+        if segment.has(FIN) and self.their_fin is None:
+            self.their_fin = arithmetic.add(segment.seq or 0, segment.length)
+            self.fin_came_first = not self.our_fin_taken
+
+    @property
+    def our_fin_taken(self) -> bool:
+        """True once the target has acknowledged our FIN."""
+        return self.our_fin is not None and self.acked is not None and arithmetic.le(self.our_fin, self.acked)
+
+    @property
+    def their_fin_acknowledged(self) -> bool:
+        """True once we have acknowledged the target's."""
+        return self.their_fin is not None and self.last_ack is not None and arithmetic.le(self.their_fin, self.last_ack)
+
+    def state(self) -> str:
+        """The synchronised state in which a target is that keeps the rules."""
+        if self.last_ack is None:
+            return "SYN-RECEIVED"
+        if self.their_fin is None:
+            return "CLOSE-WAIT" if self.our_fin_taken else "ESTABLISHED"
+        if not self.our_fin_taken:
+            return "FIN-WAIT-2" if self.their_fin_acknowledged else "FIN-WAIT-1"
+        if self.their_fin_acknowledged:
+            return "TIME-WAIT" if self.fin_came_first else "CLOSED"
+        return "CLOSING" if self.fin_came_first else "LAST-ACK"
+
+
+def prove_state(peer: Peer, state: str, rule: str | None) -> None:
+    """Prove by a probe that the target is in this state.
+
+    Raises Mismatch if what it says does not go with that, NotApplicable where no probe tells one state from another.
+    """
+    if state == "CLOSED":
+        peer.send(Segment(flags=ACK, options=_stamps(peer)))
+        peer.expect(Segment(flags=RST, seq=peer.receive_next), rule=rule)
+        return
+    if not any(state in alike for alike in _ALIKE.values()):
+        raise NotApplicable(f"needs to be told whether the state is {state}, which no probe shows")
+    account, acknowledged = peer.account, peer.account.last_ack
+    peer.send(Segment(flags=ACK, seq=peer.iss, payload=b"?", options=_stamps(peer)))
+    account.last_ack = acknowledged  # the probe's own counts for nothing, being unacceptable
+    answer = peer.expect_one_of([Segment(flags=ACK, payload=b""), Segment(flags=RST, payload=b"")], rule=rule)
+    if answer.has(RST):
+        raise peer.case.mismatch(expected=f"state {state}", got="state CLOSED", rule=rule, fields=("state",),
+                                 state="CLOSED")
+    shown = _ALIKE[account.their_fin is not None, account.our_fin_taken]
+    if state not in shown:
+        raise peer.case.mismatch(expected=f"state {state}", got=f"state {' or '.join(shown)}, as the wire shows",
+                                 rule=rule, fields=("state",))
+    if account.state() != state:
+        raise NotApplicable(f"needs to be told whether the state is {state}, where the wire shows no more than "
+                            f"{' or '.join(shown)}")
+
+
+def _stamps(peer: Peer) -> tuple[Option, ...]:
+    """The time stamps that a segment of this connection has to have."""
+    last = peer.account.stamps
+    option = None if last is None else last.option(Kind.TIMESTAMPS)
+    return () if option is None else (option,)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A device without an upper tester: what a port that is open allows, and nothing else.
+
+Nobody can be told to connect, send or close there, and nobody tells what the application got. What only looks raises
+`Unseen`, of which a case may do without whose rules show on the wire; what has to be done raises `NotApplicable`. Both
+say what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn
+
+from ...lower.peer import Peer
+from ...upper.base import Call, Half, NotApplicable, Unseen
+from ...wire import seq as arithmetic
+from ...wire.clock import Outcome
+from ...wire.segment import FIN, SYN, Flow, Segment
+from .device import OpenPort
+
+_BACKLOG: Final = 16
+"""The backlog of a listener of which a case wants nothing in particular."""
+_WINDOW: Final = 1 << 16
+"""Behind what we have sent nobody has a larger window for us, unless it is scaled."""
+
+
+class AgentlessUpperTester:
+    """The upper tester that there is none of."""
+
+    def __init__(self, open_port: OpenPort) -> None:
+        self._open = open_port
+        self._listening = False
+
+    def begin(self) -> None:
+        """Another case begins."""
+        self._listening = False
+
+    def foresee(self, peer: Peer, segment: Segment) -> None:
+        """An application that is told the end of our stream does what nobody here has asked for."""
+        if peer.flow.target_port != self._open.port or not segment.has(FIN) or segment.has(SYN):
+            return
+        place = arithmetic.add(segment.seq or 0, len(segment.payload or b""))
+        if self._open.application == "discard" and 0 <= arithmetic.diff(place, peer.send_next) < _WINDOW:
+            _cannot("hold a connection of which our end is closed")
+
+    def listen(self, address: bytes, port: int, *, backlog: int, options: Mapping[str, int]) -> object:
+        """The port that is open, for the one listener of a case that wants nothing in particular of it."""
+        if options:
+            _cannot(f"set {', '.join(options)} on a listener")
+        if backlog != _BACKLOG:
+            _cannot(f"listen with a backlog of {backlog}")
+        if port != self._open.port or self._listening:
+            _cannot("listen on another port than the one that is open")
+        self._listening = True
+        return self._open
+
+    def connect(self, flow: Flow, *, options: Mapping[str, int]) -> tuple[object, Call]:
+        """Not to be had."""
+        _cannot("connect")
+
+    def accept(self, handle: object) -> Call:
+        """Whoever listens there accepts by himself."""
+        raise Unseen(_missing("tell what has been accepted"))
+
+    def send(self, handle: object, data: bytes, *, urgent: bool = False) -> Outcome:
+        """Not to be had."""
+        _cannot("send")
+
+    def recv(self, handle: object, size: int) -> Call:
+        """Not to be seen."""
+        raise Unseen(_missing("tell what has been received"))
+
+    def shutdown(self, handle: object, half: Half) -> Outcome:
+        """Not to be had."""
+        _cannot("shut down")
+
+    def close(self, handle: object, *, linger_s: int | None = None) -> Call:
+        """Not to be had."""
+        _cannot("close")
+
+    def abort(self, handle: object) -> Outcome:
+        """Not to be had."""
+        _cannot("abort")
+
+    def set_option(self, handle: object, name: str, value: int) -> Outcome:
+        """Not to be had."""
+        _cannot(f"set {name}")
+
+    def pending_error(self, handle: object) -> str:
+        """Not to be seen."""
+        raise Unseen(_missing("tell of errors"))
+
+    def state(self, flow: Flow) -> str:
+        """Nobody tells."""
+        return ""
+
+    def listening(self, address: bytes, port: int) -> bool:
+        """Not to be seen."""
+        raise Unseen(_missing("tell who listens"))
+
+    def half_open(self, port: int) -> int:
+        """Not to be had."""
+        _cannot("count half-open connections")
+
+    def information(self, handle: object) -> Mapping[str, Any]:
+        """Nobody tells."""
+        return {}
+
+
+def _missing(what: str) -> str:
+    return f"needs an upper tester that can {what}; this device has none"
+
+
+def _cannot(what: str) -> NoReturn:
+    raise NotApplicable(_missing(what))

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reading the table `[remote]`: every fault is said, with its place and what is allowed."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from cattrs import Converter
+
+from ..document import Fault, Faults, table_hook
+from .device import APPLICATIONS, Agent, Device, OpenPort, Ssh, Testability
+
+T = TypeVar("T")
+
+TESTERS: Final = ("none", "agent", "ssh", "testability")
+"""The upper testers by name; but for `none` each has a table of that name, which says where it is."""
+
+_MAC: Final = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
+_LEAST_MTU: Final = 576
+_FORGED: Final = {4: 24, 6: 64}
+"""How long the prefix of a network for forged sources may be, so that there is room enough."""
+
+
+def read_device(raw: Any) -> Device:
+    """The device of a table as TOML has it. Raises what `harness.targets.document` turns into lines."""
+    device: Device = _converter().structure(_flat(raw), Device)
+    faults = [Fault(what, where) for where, what in _discord(device)]
+    if faults:
+        raise Faults(faults)
+    return device
+
+
+def _flat(raw: Any) -> Any:
+    if not isinstance(raw, dict):
+        raise Fault(f"{raw!r} is not allowed; a table is due")
+    return raw
+
+
+def _discord(device: Device) -> list[tuple[str, str]]:
+    """What does not fit together: where, and what."""
+    found: list[tuple[str, str]] = []
+    if not device.families:
+        found.append(("", "neither ipv4 nor ipv6 is given; allowed: one of them, or both"))
+    for family in ("ipv4", "ipv6"):
+        own, ours = device.address(family), device.injector(family)
+        if (own is None) != (ours is None):
+            missing, given = (f"injector_{family}", family) if ours is None else (family, f"injector_{family}")
+            found.append((missing, f"missing; goes with {given}"))
+        if own is not None and own == ours:
+            found.append((f"injector_{family}", f"{ours} is the device's own; allowed: an address that nobody has"))
+        found += _forged(device, family)
+    for name in TESTERS[1:]:
+        if (getattr(device, name) is not None) != (device.upper == name):
+            wrong = f"missing; upper = {name!r} needs it" if device.upper == name else f"goes with upper = {name!r}"
+            found.append((name, wrong))
+    if device.upper == "none" and device.open is None:
+        found.append(("open", "missing; without an upper tester there has to be a port that is open"))
+    return found
+
+
+def _forged(device: Device, family: str) -> list[tuple[str, str]]:
+    network, longest = device.forged(family), _FORGED[4 if family == "ipv4" else 6]
+    if network is None:
+        return []
+    where = f"forged_{family}"
+    if device.address(family) is None:
+        return [(where, f"goes with {family}")]
+    if network.prefixlen > longest:
+        return [(where, f"{network} is too small; allowed: a prefix of {longest} bits or less")]
+    inside = [address for address in (device.address(family), device.injector(family), device.hop(family))
+              if address in network]
+    return [(where, f"{network} has {inside[0]} in it; allowed: a network in which nobody lives")] if inside else []
+
+
+# -- what cattrs is told ---------------------------------------------------------------------------------------------
+
+
+def _converter() -> Converter:
+    converter = Converter(detailed_validation=True, forbid_extra_keys=True)
+    hooks: dict[Any, Callable[[Any, Any], Any]] = {
+        str: lambda raw, _: _text(raw),
+        int: lambda raw, _: _whole(raw),
+        float: lambda raw, _: _above_0(raw),
+        bytes | None: lambda raw, _: _mac(raw),
+        int | None: lambda raw, _: _whole(raw),
+        tuple[int, int]: lambda raw, _: _ports(raw),
+        tuple[str, ...]: lambda raw, _: _words(raw),
+        ipaddress.IPv4Address | ipaddress.IPv6Address: lambda raw, _: _address(raw, ipaddress.ip_address),
+        ipaddress.IPv4Address | None: lambda raw, _: _address(raw, ipaddress.IPv4Address),
+        ipaddress.IPv6Address | None: lambda raw, _: _address(raw, ipaddress.IPv6Address),
+        ipaddress.IPv4Network | None: lambda raw, _: _address(raw, ipaddress.IPv4Network),
+        ipaddress.IPv6Network | None: lambda raw, _: _address(raw, ipaddress.IPv6Network),
+    }
+    for kind, hook in hooks.items():
+        converter.register_structure_hook_func(_is(kind), hook)
+    for shape in (OpenPort, Agent, Ssh, Testability, Device):  # the last one takes the hooks of the others
+        converter.register_structure_hook(shape, _checked(table_hook(shape, converter)))
+    return converter
+
+
+def _is(kind: Any) -> Callable[[Any], bool]:
+    return lambda other: bool(other == kind)
+
+
+_WORDS: Final[dict[str, tuple[str, ...]]] = {
+    "upper": TESTERS, "timers": ("default", "short"), "application": tuple(APPLICATIONS),
+    "transport": ("udp", "tcp"), "version": ()}
+
+
+def _checked(read: Callable[[Any, Any], T]) -> Callable[[Any, Any], T]:
+    """The same, once words and numbers have been held against what is allowed in their place."""
+
+    def hook(raw: Any, kind: Any) -> T:
+        if isinstance(raw, dict) and (faults := list(filter(None, (_fault(key, raw[key], kind) for key in raw)))):
+            raise Faults(faults)
+        return read(raw, kind)
+
+    return hook
+
+
+def _fault(key: str, value: Any, kind: Any) -> Fault | None:
+    allowed = ("1.1", "1.2") if (key, kind) == ("version", Testability) else _WORDS.get(key, ())
+    if allowed and value not in allowed:
+        return Fault(f"{value!r} is not allowed; allowed: {', '.join(allowed)}", key)
+    least, most = {"port": (1, 65535), "vlan": (1, 4094), "mtu": (_LEAST_MTU, 65535)}.get(key, (None, 0))
+    if least is not None and (type(value) is not int or not least <= value <= most):
+        return Fault(f"{value!r} is not allowed; allowed: a whole number from {least} to {most}", key)
+    return None
+
+
+def _text(raw: Any) -> str:
+    if not isinstance(raw, str) or not raw.strip():
+        raise Fault(f"{raw!r} is not allowed; allowed: a text that is not empty")
+    return raw
+
+
+def _whole(raw: Any) -> int:
+    if type(raw) is not int or raw < 0:
+        raise Fault(f"{raw!r} is not allowed; allowed: a whole number, 0 or more")
+    return raw
+
+
+def _above_0(raw: Any) -> float:
+    if type(raw) not in (int, float) or not 0 < raw < float("inf"):
+        raise Fault(f"{raw!r} is not allowed; allowed: a number above 0")
+    return float(raw)
+
+
+def _words(raw: Any) -> tuple[str, ...]:
+    if not isinstance(raw, list):
+        raise Fault(f"{raw!r} is not allowed; allowed: a list of words")
+    return tuple(_text(word) for word in raw)
+
+
+def _ports(raw: Any) -> tuple[int, int]:
+    if not isinstance(raw, list) or [type(port) for port in raw] != [int, int] or not 1 <= raw[0] < raw[1] <= 65535:
+        raise Fault(f"{raw!r} is not allowed; allowed: the first and the last port, such as [20000, 59999]")
+    if raw[1] - raw[0] < 1000:
+        raise Fault(f"{raw!r} is not allowed; allowed: a thousand ports at least")
+    return raw[0], raw[1]
+
+
+def _mac(raw: Any) -> bytes:
+    if not isinstance(raw, str) or not _MAC.fullmatch(raw):
+        raise Fault(f"{raw!r} is not allowed; allowed: a MAC address such as \"02:00:00:00:00:01\"")
+    mac = bytes.fromhex(raw.replace(":", "").replace("-", ""))
+    if mac[0] & 1 or not any(mac):
+        raise Fault(f"{raw!r} is not allowed; allowed: the address of one machine, not of a group")
+    return mac
+
+
+def _address(raw: Any, kind: Callable[[str], Any]) -> Any:
+    network = kind in (ipaddress.IPv4Network, ipaddress.IPv6Network)
+    try:
+        found = kind(_text(raw))
+    except ValueError:
+        name = {ipaddress.IPv4Address: "an IPv4 address", ipaddress.IPv6Address: "an IPv6 address",
+                ipaddress.IPv4Network: "an IPv4 network such as \"198.51.100.0/24\"",
+                ipaddress.IPv6Network: "an IPv6 network such as \"2001:db8:f::/64\""}.get(kind, "an IP address")  # type: ignore[call-overload]
+        raise Fault(f"{raw!r} is not allowed; allowed: {name}") from None
+    if not network and (found.is_multicast or found.is_unspecified or found.is_loopback
+                        or str(found) == "255.255.255.255"):
+        raise Fault(f"{raw!r} is not allowed; allowed: an address that a machine can have on a link")
+    return found

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A remote device as a target: way, injector and upper tester put together, once the path has been proven."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...lower.case import Addresses, Ports
+from ...lower.injector import Injector
+from ...lower.timing import measure_tolerance
+from ...wire.errors import LinkError, UsageError
+from ..base import Target, timing_of
+from ..namespace import stay_on_one_processor
+from ..profile import Profile
+from .agentless import AgentlessUpperTester
+from .device import Device
+from .reach import Proof, Way, given, open_way
+from .testers import TESTERS, Driver
+
+Say = Callable[[str], object]
+
+
+@dataclass(kw_only=True)
+class RemoteTarget(Target):
+    """A target that is told when a case begins."""
+
+    begin: Callable[[], None]
+
+    def come_to_rest(self, name: str) -> None:
+        """Let what the last case has left come in."""
+        self.begin()
+        super().come_to_rest(name)
+
+
+def version(profile: Profile, spec: str) -> str:
+    """What the file says; the device itself is asked when it is reached."""
+    return profile.version
+
+
+def make(profile: Profile, spec: str, *, seed: int = 0, worker: int = 0) -> RemoteTarget:
+    """The device that the profile's table `[remote]` describes. Raises UsageError, LinkError or TargetError."""
+    if worker:
+        raise UsageError(f"{spec}: there is one {profile.name}, and one address of the injector's; allowed: 0 or 1 "
+                         "worker for a remote device")
+    return reached(profile, spec, say=lambda line: None)
+
+
+def reached(profile: Profile, spec: str, *, say: Say) -> RemoteTarget:
+    """The same; `say` is told of each step on the way that has been taken."""
+    device = profile.remote
+    assert device is not None  # a profile of this kind has the table
+    way = open_way(device, profile.file)
+    say(f"{device.interface}: the injector is {_ends(device)} at {way.link.mac.hex(':')}, the device at "
+        f"{way.link.target_mac.hex(':')}")
+    try:
+        injector = Injector(link=way.link, clock=way.clock, neighbour=way.neighbour)
+        slowest_ns = _prove(device, profile.file, Proof(way, injector), say)
+        driver = TESTERS[device.upper](device, profile.file, way.clock)
+        say(f"upper tester: {driver.said}")
+    except BaseException:
+        way.close()
+        raise
+    return _target(profile, spec, way, injector, driver, slowest_ns)
+
+
+def _target(profile: Profile, spec: str, way: Way, injector: Injector, driver: Driver, slowest_ns: int) -> RemoteTarget:
+    device, upper = way.device, driver.upper
+    known = profile.with_version(driver.version) if driver.version and not profile.version else profile
+    agentless = upper if isinstance(upper, AgentlessUpperTester) else None
+    first, last = device.ports
+    ports = Ports(within=device.ports, begin=secrets.randbelow(last - first),  # the last run's may be in TIME-WAIT
+                  listening=device.open.port if agentless is not None and device.open is not None else None)
+    ends = {family: Addresses(local=given(device.injector(family)).packed, target=given(device.address(family)).packed,
+                              forged=device.forged(family)) for family in device.families}
+    let_go = stay_on_one_processor(0)
+    tolerance_ns = measure_tolerance(way.clock) + slowest_ns
+    return RemoteTarget(name=spec, kind="remote", version=known.version, profile=known, clock=way.clock, link=way.link,
+                        upper=upper, injector=injector, timing=timing_of(known, tolerance_ns), ports=ports,
+                        ends=_both(ends), foresee=agentless.foresee if agentless is not None else None,
+                        closers=[way.ear.close, let_go, driver.close],
+                        begin=agentless.begin if agentless is not None else lambda: None)
+
+
+def _both(ends: dict[str, Addresses]) -> dict[str, Addresses]:
+    """Both families have an entry: a case of the one that there is not is not applicable before it begins."""
+    known = next(iter(ends.values()))
+    return {family: ends.get(family, known) for family in ("ipv4", "ipv6")}
+
+
+def _ends(device: Device) -> str:
+    return " and ".join(str(device.injector(family)) for family in device.families)
+
+
+def _prove(device: Device, file: str, proof: Proof, say: Say) -> int:
+    """Prove that the device answers in each family; returns how long its slowest answer took, in nanoseconds.
+
+    Raises LinkError saying what does not.
+    """
+    for family in device.families:
+        address = device.address(family)
+        if device.open is not None:
+            drawn = proof.syn(family, device.open.port)
+            if drawn != "open":
+                what = "is closed: it resets a SYN" if drawn == "closed" else "draws no answer to a SYN"
+                raise LinkError(f"{file}: remote.open: port {device.open.port} of {address} {what}; allowed: a port on "
+                                "which something listens for everybody")
+            say(f"{family}: port {device.open.port} of {address} is open")
+        port = device.ports[0] + secrets.randbelow(device.ports[1] - device.ports[0])
+        drawn = proof.syn(family, port)
+        if drawn == "open":
+            raise LinkError(f"{file}: remote.ports: something listens on port {port} of {address}; allowed: a range of "
+                            "ports that are closed")
+        if drawn == "nothing":
+            pings = "it answers an echo request" if proof.echo(family) else "nor does it answer an echo request"
+            raise LinkError(f"{file}: {address} does not refuse a SYN to port {port}, {pings}; is there a packet "
+                            "filter on the way? Each case needs a closed port that says so")
+        say(f"{family}: port {port} of {address} is closed, and says so in {proof.slowest_ns / 1e6:.1f} ms")
+    return proof.slowest_ns

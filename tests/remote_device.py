@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A device of our own, reached as one on a bench: a namespace behind a link, known by its addresses alone.
+
+Two namespaces are joined by a veth pair: the tester's, whose kernel has an address for control connections, and the
+device's, in which nothing runs but what a device would have. The injector's addresses belong to nobody. As a command it
+makes a device, writes target files for it, and runs a command in the tester's namespace:
+
+    python tests/remote_device.py tcpqual run closed --target '{none}'
+
+`{none}` stands for the target file of a device without an upper tester, `{agent}` of one with tcpqual's agent, and so
+on for each name of `UPPERS`. The exit status is the command's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from harness.targets.namespace import set_sysctls, switch_offloads_off
+from harness.targets.profile import load_profile
+from harness.wire.netns import NetworkNamespace
+
+DEVICE: Final = {"ipv4": "192.0.2.1", "ipv6": "2001:db8::1"}
+INJECTOR: Final = {"ipv4": "192.0.2.2", "ipv6": "2001:db8::2"}
+TESTER: Final = {"ipv4": "192.0.2.3", "ipv6": "2001:db8::3"}
+FORGED: Final = {"ipv4": "198.51.100.0/24", "ipv6": "2001:db8:f::/64"}
+DEVICE_MAC: Final = "02:00:00:00:00:d1"
+TESTER_MAC: Final = "02:00:00:00:00:71"
+DISCARD: Final = 9
+UPPERS: Final = ("none",)
+
+_PREFIX: Final = {"ipv4": 24, "ipv6": 64}
+_NUMBER: Final = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+_QUIET: Final = {"net.ipv6.conf.all.accept_dad": "0", "net.ipv6.conf.default.accept_dad": "0",
+                 "net.ipv6.conf.default.router_solicitations": "0"}
+
+
+class RemoteDevice:
+    """The two namespaces and what runs in the device's; `close` ends it all."""
+
+    def __init__(self, folder: Path, *, short: bool = False, vlan: int | None = None) -> None:
+        self.folder = folder
+        self.short = short
+        self.vlan = vlan
+        self.key = folder / "key"
+        self.key.write_text(secrets.token_hex(32) + "\n")
+        self.key.chmod(0o600)
+        self.tester, self.device = NetworkNamespace(), NetworkNamespace()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._join()
+        self.start(sys.executable, str(Path(__file__).with_name("open_port.py")), "discard", str(DISCARD))
+
+    def _join(self) -> None:
+        from pyroute2.iproute.linux import IPRoute
+
+        for namespace in (self.tester, self.device):
+            with namespace.entered():
+                set_sysctls(_QUIET)
+        with self.tester.entered(), IPRoute() as route:
+            route.link("add", ifname="bench0", kind="veth", address=TESTER_MAC,
+                       peer={"ifname": "eth0", "address": DEVICE_MAC, "net_ns_fd": self.device.descriptor})
+        for namespace, name, addresses in ((self.device, "eth0", DEVICE), (self.tester, "bench0", TESTER)):
+            with namespace.entered(), IPRoute() as route:
+                self._set_up(route, name, addresses)
+                switch_offloads_off(name)
+        with self.device.entered():
+            profile = load_profile("linux")
+            set_sysctls((profile.with_short() if self.short else profile).sysctls())
+
+    def _set_up(self, route: Any, name: str, addresses: dict[str, str]) -> None:
+        index = route.link_lookup(ifname=name)[0]
+        route.link("set", index=route.link_lookup(ifname="lo")[0], state="up")
+        route.link("set", index=index, state="up")
+        if self.vlan is not None:
+            route.link("add", ifname="tagged", kind="vlan", link=index, vlan_id=self.vlan)
+            index = route.link_lookup(ifname="tagged")[0]
+            route.link("set", index=index, state="up")
+        for family, address in addresses.items():
+            flags = {"flags": 0x02} if family == "ipv6" else {}  # IFA_F_NODAD
+            route.addr("add", index=index, family=_NUMBER[family], address=address, prefixlen=_PREFIX[family], **flags)
+            if addresses is DEVICE:
+                route.route("add", family=_NUMBER[family], dst=FORGED[family], gateway=INJECTOR[family], oif=index)
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start a program in the device, which says in a line that it is ready."""
+        with self.device.entered():
+            process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        self._processes.append(process)
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise RuntimeError(f"{' '.join(command)}: ended with status {process.wait()}")
+        return process
+
+    def file(self, upper: str = "none", **other: str) -> Path:
+        """The target file of this device with that upper tester; `other` are further lines of `[remote]`, as TOML."""
+        lines = {"interface": '"bench0"', "upper": f'"{upper}"', "timers": '"short"' if self.short else '"default"',
+                 "version": f'"{os.uname().release}"', "rate_limit": "20000"}
+        for family in ("ipv4", "ipv6"):
+            lines |= {family: f'"{DEVICE[family]}"', f"injector_{family}": f'"{INJECTOR[family]}"',
+                      f"forged_{family}": f'"{FORGED[family]}"'}
+        if self.vlan is not None:
+            lines["vlan"] = str(self.vlan)
+        if upper == "none":
+            lines["open"] = f'{{ port = {DISCARD}, application = "discard" }}'
+        lines |= other
+        table = "".join(f"{key} = {value}\n" for key, value in lines.items() if value)
+        file = self.folder / f"{upper}.toml"
+        file.write_text(f'name = "device-{upper}"\nkind = "remote"\ntitle = "A device, upper tester: {upper}"\n'
+                        f'extends = "linux"\n\n[remote]\n{table}')
+        return file
+
+    def run(self, command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[Any]:
+        """Run a command in the tester's namespace."""
+        with self.tester.entered():
+            return subprocess.run(command, check=False, **options)
+
+    def close(self) -> None:
+        """End what runs in the device, and let go of the namespaces."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+        self.tester.close()
+        self.device.close()
+
+
+@contextlib.contextmanager
+def remote_device(folder: Path, **options: Any) -> Iterator[RemoteDevice]:
+    """A device that is there as long as the context."""
+    device = RemoteDevice(folder, **options)
+    try:
+        yield device
+    finally:
+        device.close()
+
+
+def main(arguments: list[str]) -> int:
+    """The command: `[--short] COMMAND...`."""
+    short = arguments[:1] == ["--short"]
+    command = arguments[short:]
+    if not command:
+        print(__doc__, file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory(prefix="tcpqual-device-") as folder, \
+            remote_device(Path(folder), short=short) as device:
+        for upper in UPPERS:
+            if any(f"{{{upper}}}" in word for word in command):
+                file = str(device.file(upper))
+                command = [word.replace(f"{{{upper}}}", file) for word in command]
+        return device.run(command).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
