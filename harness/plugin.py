@@ -41,12 +41,21 @@ from .requirements.catalogue import load
 from .targets.base import FAMILIES, Target
 from .targets.judgement import Judgement, judge
 from .targets.profile import Profile
-from .targets.registry import check_workers, clock_of, describe, make_target, needs_guest, needs_namespaces, parse_spec
+from .targets.registry import (
+    check_workers,
+    clock_of,
+    describe,
+    is_alone,
+    make_target,
+    needs_guest,
+    needs_namespaces,
+    parse_spec,
+)
 from .targets.uml import canonical
 from .upper.base import NotApplicable
 from .virtualtime.relay import steps_of
 from .wire.clock import Clock
-from .wire.errors import HarnessError, LinkError, UsageError
+from .wire.errors import HarnessError, LinkError, TargetError, UsageError
 
 if TYPE_CHECKING:
     from .audit.auditor import Auditor
@@ -129,6 +138,8 @@ def pytest_configure(config: pytest.Config) -> None:
             check_workers(profile, getattr(config.option, "numprocesses", None) or 0)
             if needs_namespaces(profile):
                 _enter_user_namespace_if_needed()
+            if is_alone(profile) and not config.option.collectonly:
+                _prove(config)
     real_clock = config.getoption("real_clock")
     run = {"tool": f"tcpqual {__version__}", "clock": clock_of(profile), "seed": config.getoption("seed"),
            "kernel": _kernel()}
@@ -140,6 +151,20 @@ def pytest_configure(config: pytest.Config) -> None:
     if needs_guest(profile) and _is_for_cases(config):
         with _usage():
             _play_in_guests(config, recorder, profile)
+
+
+def _prove(config: pytest.Config) -> None:
+    """Reach the target before any case is played: what is wrong is one line then, and no case has a verdict."""
+    try:
+        proven = make_target(config.getoption("target"), seed=config.getoption("seed"))
+    except UsageError:
+        raise
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from TargetError(str(error))
+    if getattr(config.option, "numprocesses", None):
+        proven.close()  # the worker reaches it for itself
+    else:
+        config.stash[_TARGET] = proven
 
 
 def _profile(config: pytest.Config) -> Profile:
@@ -176,7 +201,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
     except pytest.UsageError as error:
         if not isinstance(error.__cause__, HarnessError) and not _is_for_cases(config):
             raise
-        return _stop(2, error)
+        return _stop(3 if isinstance(error.__cause__, TargetError) else 2, error)
     except UsageError as error:
         return _stop(2, error)
     except HarnessError as error:
@@ -310,8 +335,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def target(pytestconfig: pytest.Config) -> Target:
     """The stack under test, one lab a worker."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    made = make_target(pytestconfig.getoption("target"), seed=pytestconfig.getoption("seed"), worker=worker,
-                       real_clock=pytestconfig.getoption("real_clock"))
+    made = pytestconfig.stash.get(_TARGET, None) or make_target(
+        pytestconfig.getoption("target"), seed=pytestconfig.getoption("seed"), worker=worker,
+        real_clock=pytestconfig.getoption("real_clock"))
     if pytestconfig.getoption("audit"):
         from .audit.auditor import Auditor, Wishes
 

@@ -49,10 +49,9 @@ _QUIET: Final = {"net.ipv6.conf.all.accept_dad": "0", "net.ipv6.conf.default.acc
 class RemoteDevice:
     """The two namespaces and what runs in the device's; `close` ends it all."""
 
-    def __init__(self, folder: Path, *, short: bool = False, vlan: int | None = None) -> None:
+    def __init__(self, folder: Path, *, short: bool = False) -> None:
         self.folder = folder
         self.short = short
-        self.vlan = vlan
         self.key = folder / "key"
         self.key.write_text(secrets.token_hex(32) + "\n")
         self.key.chmod(0o600)
@@ -82,10 +81,6 @@ class RemoteDevice:
         index = route.link_lookup(ifname=name)[0]
         route.link("set", index=route.link_lookup(ifname="lo")[0], state="up")
         route.link("set", index=index, state="up")
-        if self.vlan is not None:
-            route.link("add", ifname="tagged", kind="vlan", link=index, vlan_id=self.vlan)
-            index = route.link_lookup(ifname="tagged")[0]
-            route.link("set", index=index, state="up")
         for family, address in addresses.items():
             flags = {"flags": 0x02} if family == "ipv6" else {}  # IFA_F_NODAD
             route.addr("add", index=index, family=_NUMBER[family], address=address, prefixlen=_PREFIX[family], **flags)
@@ -109,8 +104,6 @@ class RemoteDevice:
         for family in ("ipv4", "ipv6"):
             lines |= {family: f'"{DEVICE[family]}"', f"injector_{family}": f'"{INJECTOR[family]}"',
                       f"forged_{family}": f'"{FORGED[family]}"'}
-        if self.vlan is not None:
-            lines["vlan"] = str(self.vlan)
         if upper == "none":
             lines["open"] = f'{{ port = {DISCARD}, application = "discard" }}'
         lines |= other

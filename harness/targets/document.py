@@ -142,11 +142,8 @@ def _unstartable(document: Document) -> str:
 
 
 def _unreachable(document: Document) -> str:
-    """What is wrong with whether there is a table `[remote]`; "" if nothing is."""
-    if (document.remote is not None) == (document.kind == "remote"):
-        return ""
-    return "remote: " + ("missing; kind 'remote' needs it" if document.remote is None else
-                         "goes with kind 'remote' alone")
+    """What is wrong with the table `[remote]`, but for what stands in it; "" if nothing is."""
+    return "remote: goes with kind 'remote' alone" if document.remote and document.kind != "remote" else ""
 
 
 def _extended(extends: str, file: str, above: tuple[str, ...]) -> Profile | None:

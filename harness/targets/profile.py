@@ -225,8 +225,8 @@ def load_profile(spec: str, *, above: tuple[str, ...] = ()) -> Profile:
     """The profile of a name (`linux`), of a name and one of its variants (`linux:no-cookies`), or of a TOML file.
 
     It has its default values in force. A namespace's profile is for this machine's kernel release, others are for no
-    version until `with_version` says so (a remote device's: its file). `above` are the files that extend it. Raises UsageError with everything that
-    is wrong, one line each.
+    version until `with_version` says so, a remote device's is as its file says. `above` are the files that extend it.
+    Raises UsageError with everything that is wrong, one line each.
     """
     from .document import read_profile  # costs more than the rest of a plugin's start, and only a run needs it
 

@@ -70,6 +70,9 @@ def parse_spec(spec: str, *, real_clock: bool = False) -> Profile:
         raise UsageError(f"--target {spec!r}: its profile is of kind {profile.kind!r}, which this version cannot "
                          "reach; what can be run: profiles of kind 'namespace' (linux, its variants), 'pipe' and "
                          "'remote', uml:NAME, model, and decoy:NAME")
+    if profile.kind == "remote" and profile.remote is None:
+        raise UsageError(f"{profile.file}: remote: missing; a target of kind 'remote' needs the table, which says how it "
+                         "is reached")
     # Real time is too dear for default timers: the profile's short values hold, and its sysctls bring them about.
     return profile.with_short() if needs_namespaces(profile) else profile
 
@@ -96,6 +99,11 @@ def clock_of(profile: Profile) -> str:
 def workers_for(profile: Profile) -> int:
     """How many workers play the suite if the user names no number."""
     return _KINDS[profile.kind].workers or len(os.sched_getaffinity(0))
+
+
+def is_alone(profile: Profile) -> bool:
+    """True if there is one of the target in the world, so that no two workers can share it."""
+    return _KINDS[profile.kind].alone
 
 
 def check_workers(profile: Profile, workers: int) -> None:

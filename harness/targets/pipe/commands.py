@@ -16,7 +16,7 @@ def target() -> None:
     """Stacks that are processes and speak the pipe protocol: those that tcpqual builds, and your own."""
 
 
-@target.command(short_help="Try an adapter: does it keep the pipe protocol?",
+@target.command(short_help="Try an adapter, or the way to a device.",
                 context_settings={"ignore_unknown_options": True})
 @click.argument("what", nargs=-1, required=True, metavar="PROFILE|COMMAND...", type=click.UNPROCESSED)
 @click.option("--limit", "limit_s", metavar="S", type=click.FloatRange(0.1),
@@ -25,9 +25,10 @@ def target() -> None:
 def check(what: tuple[str, ...], limit_s: float | None, as_json: bool) -> int:
     """Try whether a stack keeps the pipe protocol: time, packets, each socket command, crashes. A line a check.
 
-    Give the profile that ends in .toml, or the command that starts the stack. Of its TCP nothing is judged.
+    Give the profile that ends in .toml, or the command that starts the stack. Of its TCP nothing is judged. Of a
+    remote device's profile the way is tried: addresses, ports, upper tester.
 
-    Exit status: 0 it does, 1 it does not, 2 usage, 3 it cannot be started.
+    Exit status: 0 it does, 1 it does not, 2 usage, 3 it cannot be started or reached.
     """
     import json
     from dataclasses import asdict, replace
@@ -39,8 +40,12 @@ def check(what: tuple[str, ...], limit_s: float | None, as_json: bool) -> int:
 
     if len(what) == 1 and what[0].endswith(".toml"):
         profile = load_profile(what[0])
+        if profile.remote is not None:
+            from ..remote.check import check_device
+
+            return check_device(profile, what[0], as_json=as_json)
         if profile.kind != "pipe":
-            raise UsageError(f"{what[0]}: of kind {profile.kind!r}; only a target of kind 'pipe' has an adapter")
+            raise UsageError(f"{what[0]}: of kind {profile.kind!r}; allowed: 'pipe', which has an adapter, or 'remote'")
     else:
         from ..vocabulary import FEATURES, names
 

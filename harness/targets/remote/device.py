@@ -6,9 +6,21 @@ from __future__ import annotations
 import ipaddress
 import zlib
 from dataclasses import dataclass
+from typing import Final, NewType
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+Upper = NewType("Upper", str)
+Timers = NewType("Timers", str)
+Application = NewType("Application", str)
+Transport = NewType("Transport", str)
+Release = NewType("Release", str)
+Port = NewType("Port", int)
+Vlan = NewType("Vlan", int)
+Mtu = NewType("Mtu", int)
+Mac = NewType("Mac", bytes)
+Ports = NewType("Ports", tuple[int, int])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +30,11 @@ class OpenPort:
     `application` is one of `APPLICATIONS`.
     """
 
-    port: int
-    application: str
+    port: Port
+    application: Application
 
 
-APPLICATIONS = {
+APPLICATIONS: Final = {
     "discard": "reads what it is sent, says nothing, and closes when it is told the end of the stream (RFC 863)",
     "holds": "reads what it is sent, says nothing, and never closes",
 }
@@ -34,7 +46,7 @@ class Agent:
     """Where `tcpqual agent` listens on the device; `key` is the file that both ends have."""
 
     address: Address
-    port: int
+    port: Port
     key: str
 
 
@@ -54,9 +66,9 @@ class Testability:
     """Where the device takes the AUTOSAR testability protocol. `version` is "1.1" or "1.2"."""
 
     address: Address
-    port: int = 10000
-    transport: str = "udp"
-    version: str = "1.2"
+    port: Port = Port(10000)
+    transport: Transport = Transport("udp")
+    version: Release = Release("1.2")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +83,7 @@ class Device:
     """
 
     interface: str
-    upper: str
+    upper: Upper
     ipv4: ipaddress.IPv4Address | None = None
     ipv6: ipaddress.IPv6Address | None = None
     injector_ipv4: ipaddress.IPv4Address | None = None
@@ -80,14 +92,14 @@ class Device:
     router_ipv6: ipaddress.IPv6Address | None = None
     forged_ipv4: ipaddress.IPv4Network | None = None
     forged_ipv6: ipaddress.IPv6Network | None = None
-    mac: bytes | None = None
-    injector_mac: bytes | None = None
-    vlan: int | None = None
-    mtu: int | None = None
-    timers: str = "default"
+    mac: Mac | None = None
+    injector_mac: Mac | None = None
+    vlan: Vlan | None = None
+    mtu: Mtu | None = None
+    timers: Timers = Timers("default")
     rate_limit: float = 1000.0
     longest_wait_s: float = 30.0
-    ports: tuple[int, int] = (20000, 59999)
+    ports: Ports = Ports((20000, 59999))
     version: str = ""
     open: OpenPort | None = None
     agent: Agent | None = None

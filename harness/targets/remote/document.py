@@ -6,14 +6,30 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from cattrs import Converter
 
 from ..document import Fault, Faults, table_hook
-from .device import APPLICATIONS, Agent, Device, OpenPort, Ssh, Testability
-
-T = TypeVar("T")
+from .device import (
+    APPLICATIONS,
+    Address,
+    Agent,
+    Application,
+    Device,
+    Mac,
+    Mtu,
+    OpenPort,
+    Port,
+    Ports,
+    Release,
+    Ssh,
+    Testability,
+    Timers,
+    Transport,
+    Upper,
+    Vlan,
+)
 
 TESTERS: Final = ("none", "agent", "ssh", "testability")
 """The upper testers by name; but for `none` each has a table of that name, which says where it is."""
@@ -26,17 +42,11 @@ _FORGED: Final = {4: 24, 6: 64}
 
 def read_device(raw: Any) -> Device:
     """The device of a table as TOML has it. Raises what `harness.targets.document` turns into lines."""
-    device: Device = _converter().structure(_flat(raw), Device)
+    device = _converter().structure(raw, Device)
     faults = [Fault(what, where) for where, what in _discord(device)]
     if faults:
         raise Faults(faults)
     return device
-
-
-def _flat(raw: Any) -> Any:
-    if not isinstance(raw, dict):
-        raise Fault(f"{raw!r} is not allowed; a table is due")
-    return raw
 
 
 def _discord(device: Device) -> list[tuple[str, str]]:
@@ -82,64 +92,47 @@ def _converter() -> Converter:
     converter = Converter(detailed_validation=True, forbid_extra_keys=True)
     hooks: dict[Any, Callable[[Any, Any], Any]] = {
         str: lambda raw, _: _text(raw),
-        int: lambda raw, _: _whole(raw),
         float: lambda raw, _: _above_0(raw),
-        bytes | None: lambda raw, _: _mac(raw),
-        int | None: lambda raw, _: _whole(raw),
-        tuple[int, int]: lambda raw, _: _ports(raw),
-        tuple[str, ...]: lambda raw, _: _words(raw),
-        ipaddress.IPv4Address | ipaddress.IPv6Address: lambda raw, _: _address(raw, ipaddress.ip_address),
-        ipaddress.IPv4Address | None: lambda raw, _: _address(raw, ipaddress.IPv4Address),
-        ipaddress.IPv6Address | None: lambda raw, _: _address(raw, ipaddress.IPv6Address),
-        ipaddress.IPv4Network | None: lambda raw, _: _address(raw, ipaddress.IPv4Network),
-        ipaddress.IPv6Network | None: lambda raw, _: _address(raw, ipaddress.IPv6Network),
+        Upper: lambda raw, _: _word(raw, TESTERS),
+        Timers: lambda raw, _: _word(raw, ("default", "short")),
+        Application: lambda raw, _: _word(raw, tuple(APPLICATIONS)),
+        Transport: lambda raw, _: _word(raw, ("udp", "tcp")),
+        Release: lambda raw, _: _word(raw, ("1.1", "1.2")),
+        Port: lambda raw, _: _within(raw, 1, 65535),
+        Vlan: lambda raw, _: _within(raw, 1, 4094),
+        Mtu: lambda raw, _: _within(raw, _LEAST_MTU, 65535),
+        Mac: lambda raw, _: _mac(raw),
+        Ports: lambda raw, _: _ports(raw),
+        ipaddress.IPv4Address: lambda raw, _: _address(raw, ipaddress.IPv4Address),
+        ipaddress.IPv6Address: lambda raw, _: _address(raw, ipaddress.IPv6Address),
+        ipaddress.IPv4Network: lambda raw, _: _network(raw, ipaddress.IPv4Network),
+        ipaddress.IPv6Network: lambda raw, _: _network(raw, ipaddress.IPv6Network),
     }
     for kind, hook in hooks.items():
-        converter.register_structure_hook_func(_is(kind), hook)
+        converter.register_structure_hook(kind, hook)
+    converter.register_structure_hook_func(lambda kind: kind == Address,
+                                           lambda raw, _: _address(raw, ipaddress.ip_address))
+    converter.register_structure_hook_func(lambda kind: kind == tuple[str, ...], lambda raw, _: _words(raw))
     for shape in (OpenPort, Agent, Ssh, Testability, Device):  # the last one takes the hooks of the others
-        converter.register_structure_hook(shape, _checked(table_hook(shape, converter)))
+        converter.register_structure_hook(shape, table_hook(shape, converter))
     return converter
 
 
-def _is(kind: Any) -> Callable[[Any], bool]:
-    return lambda other: bool(other == kind)
+def _word(raw: Any, allowed: tuple[str, ...]) -> str:
+    if raw not in allowed:
+        raise Fault(f"{raw!r} is not allowed; allowed: {', '.join(allowed)}")
+    return str(raw)
 
 
-_WORDS: Final[dict[str, tuple[str, ...]]] = {
-    "upper": TESTERS, "timers": ("default", "short"), "application": tuple(APPLICATIONS),
-    "transport": ("udp", "tcp"), "version": ()}
-
-
-def _checked(read: Callable[[Any, Any], T]) -> Callable[[Any, Any], T]:
-    """The same, once words and numbers have been held against what is allowed in their place."""
-
-    def hook(raw: Any, kind: Any) -> T:
-        if isinstance(raw, dict) and (faults := list(filter(None, (_fault(key, raw[key], kind) for key in raw)))):
-            raise Faults(faults)
-        return read(raw, kind)
-
-    return hook
-
-
-def _fault(key: str, value: Any, kind: Any) -> Fault | None:
-    allowed = ("1.1", "1.2") if (key, kind) == ("version", Testability) else _WORDS.get(key, ())
-    if allowed and value not in allowed:
-        return Fault(f"{value!r} is not allowed; allowed: {', '.join(allowed)}", key)
-    least, most = {"port": (1, 65535), "vlan": (1, 4094), "mtu": (_LEAST_MTU, 65535)}.get(key, (None, 0))
-    if least is not None and (type(value) is not int or not least <= value <= most):
-        return Fault(f"{value!r} is not allowed; allowed: a whole number from {least} to {most}", key)
-    return None
+def _within(raw: Any, least: int, most: int) -> int:
+    if type(raw) is not int or not least <= raw <= most:
+        raise Fault(f"{raw!r} is not allowed; allowed: a whole number from {least} to {most}")
+    return raw
 
 
 def _text(raw: Any) -> str:
     if not isinstance(raw, str) or not raw.strip():
         raise Fault(f"{raw!r} is not allowed; allowed: a text that is not empty")
-    return raw
-
-
-def _whole(raw: Any) -> int:
-    if type(raw) is not int or raw < 0:
-        raise Fault(f"{raw!r} is not allowed; allowed: a whole number, 0 or more")
     return raw
 
 
@@ -173,15 +166,19 @@ def _mac(raw: Any) -> bytes:
 
 
 def _address(raw: Any, kind: Callable[[str], Any]) -> Any:
-    network = kind in (ipaddress.IPv4Network, ipaddress.IPv6Network)
     try:
         found = kind(_text(raw))
     except ValueError:
-        name = {ipaddress.IPv4Address: "an IPv4 address", ipaddress.IPv6Address: "an IPv6 address",
-                ipaddress.IPv4Network: "an IPv4 network such as \"198.51.100.0/24\"",
-                ipaddress.IPv6Network: "an IPv6 network such as \"2001:db8:f::/64\""}.get(kind, "an IP address")  # type: ignore[call-overload]
-        raise Fault(f"{raw!r} is not allowed; allowed: {name}") from None
-    if not network and (found.is_multicast or found.is_unspecified or found.is_loopback
-                        or str(found) == "255.255.255.255"):
+        name = {ipaddress.IPv4Address: "an IPv4 address", ipaddress.IPv6Address: "an IPv6 address"}
+        raise Fault(f"{raw!r} is not allowed; allowed: {name.get(kind, 'an IP address')}") from None  # type: ignore[arg-type]
+    if found.is_multicast or found.is_unspecified or found.is_loopback or str(found) == "255.255.255.255":
         raise Fault(f"{raw!r} is not allowed; allowed: an address that a machine can have on a link")
     return found
+
+
+def _network(raw: Any, kind: Callable[[str], Any]) -> Any:
+    try:
+        return kind(_text(raw))
+    except ValueError:
+        like = '"198.51.100.0/24"' if kind is ipaddress.IPv4Network else '"2001:db8:f::/64"'
+        raise Fault(f"{raw!r} is not allowed; allowed: a network such as {like}") from None

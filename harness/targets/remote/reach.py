@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...lower.injector import Injector
+from ...upper.base import NotApplicable
 from ...wire import ip
-from ...wire.clock import SECOND, RealClock
+from ...wire.clock import SECOND, Event, RealClock
 from ...wire.codec import decode, encode
 from ...wire.errors import LinkError, UsageError
 from ...wire.frame import Frame
@@ -58,13 +59,29 @@ class DeviceNeighbour(Neighbour):
         return super().answer(frame)
 
 
+class PatientClock(RealClock):
+    """Real time, and a limit to what a case may ask of it."""
+
+    def __init__(self, longest_s: float) -> None:
+        super().__init__()
+        self._longest_s = longest_s
+
+    def wait(self, until: int) -> Event | None:
+        """As `RealClock` does. Raises NotApplicable for a wait that may take longer than the file allows."""
+        wait_s = (until - self.now()) / SECOND
+        if wait_s > self._longest_s:
+            raise NotApplicable(f"would have to wait up to {wait_s:.0f} s for one thing, and longest_wait_s of the "
+                                f"device's file is {self._longest_s:g}")
+        return super().wait(until)
+
+
 @dataclass(kw_only=True)
 class Way:
     """How a device is reached. `close` lets go of the interface."""
 
     device: Device
     file: str
-    clock: RealClock
+    clock: PatientClock
     link: RemoteLink
     neighbour: DeviceNeighbour
     ear: socket.socket
@@ -86,7 +103,7 @@ def open_way(device: Device, file: str) -> Way:
             mac, mtu = link_of(route, index, device.interface)
             for family in device.families:
                 _not_ours(device, family, owner_here(route, given(device.injector(family))), file)
-    clock = RealClock()
+    clock = PatientClock(device.longest_wait_s)
     own = device.own_mac(mac)
     if not _may_send():
         raise LinkError(f"{device.interface}: not permitted; a remote device is reached over an interface of this "

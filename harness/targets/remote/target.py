@@ -56,7 +56,7 @@ def reached(profile: Profile, spec: str, *, say: Say) -> RemoteTarget:
         f"{way.link.target_mac.hex(':')}")
     try:
         injector = Injector(link=way.link, clock=way.clock, neighbour=way.neighbour)
-        slowest_ns = _prove(device, profile.file, Proof(way, injector), say)
+        slowest_ns = prove(device, profile.file, Proof(way, injector), say)
         driver = TESTERS[device.upper](device, profile.file, way.clock)
         say(f"upper tester: {driver.said}")
     except BaseException:
@@ -93,7 +93,7 @@ def _ends(device: Device) -> str:
     return " and ".join(str(device.injector(family)) for family in device.families)
 
 
-def _prove(device: Device, file: str, proof: Proof, say: Say) -> int:
+def prove(device: Device, file: str, proof: Proof, say: Say) -> int:
     """Prove that the device answers in each family; returns how long its slowest answer took, in nanoseconds.
 
     Raises LinkError saying what does not.
