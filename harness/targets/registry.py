@@ -71,8 +71,8 @@ def parse_spec(spec: str, *, real_clock: bool = False) -> Profile:
                          "reach; what can be run: profiles of kind 'namespace' (linux, its variants), 'pipe' and "
                          "'remote', uml:NAME, model, and decoy:NAME")
     if profile.kind == "remote" and profile.remote is None:
-        raise UsageError(f"{profile.file}: remote: missing; a target of kind 'remote' needs the table, which says how it "
-                         "is reached")
+        raise UsageError(f"{profile.file}: remote: missing; a target of kind 'remote' needs the table, which says how "
+                         "it is reached")
     # Real time is too dear for default timers: the profile's short values hold, and its sysctls bring them about.
     return profile.with_short() if needs_namespaces(profile) else profile
 

@@ -12,14 +12,12 @@ from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 from ...lower.peer import Peer
-from ...upper.base import Call, Half, NotApplicable, Unseen
+from ...upper.base import DEFAULT_BACKLOG, Call, Half, NotApplicable, Unseen
 from ...wire import seq as arithmetic
 from ...wire.clock import Outcome
 from ...wire.segment import FIN, SYN, Flow, Segment
 from .device import OpenPort
 
-_BACKLOG: Final = 16
-"""The backlog of a listener of which a case wants nothing in particular."""
 _WINDOW: Final = 1 << 16
 """Behind what we have sent nobody has a larger window for us, unless it is scaled."""
 
@@ -47,7 +45,7 @@ class AgentlessUpperTester:
         """The port that is open, for the one listener of a case that wants nothing in particular of it."""
         if options:
             _cannot(f"set {', '.join(options)} on a listener")
-        if backlog != _BACKLOG:
+        if backlog != DEFAULT_BACKLOG:
             _cannot(f"listen with a backlog of {backlog}")
         if port != self._open.port or self._listening:
             _cannot("listen on another port than the one that is open")
