@@ -44,7 +44,7 @@ def test_everything(tmp_path: Path) -> None:
         tmp_path, ipv6='"2001:db8::7"', injector_ipv6='"2001:db8::200"', router_ipv4='"192.0.2.254"',
         forged_ipv4='"198.51.100.0/24"', forged_ipv6='"2001:db8:f::/64"', mac='"02:00:00:00:00:07"',
         injector_mac='"02-00-00-00-00-08"', vlan="7", mtu="1400", timers='"short"', rate_limit="50",
-        longest_wait_s="1.5", ports="[30000, 39999]", version='"6.1"', upper='"ssh"',
+        longest_wait_s="5", ports="[30000, 39999]", version='"6.1"', upper='"ssh"',
         ssh='{ host = "root@192.0.2.7", options = ["-p", "2222"] }', open=None)
     assert found.families == ("ipv4", "ipv6")
     assert str(found.hop("ipv4")) == "192.0.2.254"
@@ -98,6 +98,7 @@ def test_injectors_mac_is_its_own(tmp_path: Path) -> None:
      "remote.mac: '01:00:5e:00:00:01' is not allowed; allowed: the address of one machine, not of a group"),
     ({"vlan": "4095"}, "remote.vlan: 4095 is not allowed; allowed: a whole number from 1 to 4094"),
     ({"rate_limit": "0"}, "remote.rate_limit: 0 is not allowed; allowed: a number above 0"),
+    ({"longest_wait_s": "4.9"}, "remote.longest_wait_s: 4.9 is not allowed; allowed: a number, 5 or more"),
     ({"rate_limit": "true"}, "remote.rate_limit: True is not allowed; allowed: a number above 0"),
     ({"ports": "[5, 9]"}, "remote.ports: [5, 9] is not allowed; allowed: a thousand ports at least"),
     ({"ports": "[9, 5]"}, "remote.ports: [9, 5] is not allowed; allowed: the first and the last port, such as "

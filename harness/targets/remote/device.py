@@ -20,6 +20,7 @@ Port = NewType("Port", int)
 Vlan = NewType("Vlan", int)
 Mtu = NewType("Mtu", int)
 Mac = NewType("Mac", bytes)
+Wait = NewType("Wait", float)
 Ports = NewType("Ports", tuple[int, int])
 
 
@@ -98,7 +99,7 @@ class Device:
     mtu: Mtu | None = None
     timers: Timers = Timers("default")
     rate_limit: float = 1000.0
-    longest_wait_s: float = 30.0
+    longest_wait_s: Wait = Wait(30.0)
     ports: Ports = Ports((20000, 59999))
     version: str = ""
     open: OpenPort | None = None

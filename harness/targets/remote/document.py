@@ -29,6 +29,7 @@ from .device import (
     Transport,
     Upper,
     Vlan,
+    Wait,
 )
 
 TESTERS: Final = ("none", "agent", "ssh", "testability")
@@ -36,6 +37,7 @@ TESTERS: Final = ("none", "agent", "ssh", "testability")
 
 _MAC: Final = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
 _LEAST_MTU: Final = 576
+_LEAST_WAIT_S: Final = 5.0
 _FORGED: Final = {4: 24, 6: 64}
 """How long the prefix of a network for forged sources may be, so that there is room enough."""
 
@@ -98,6 +100,7 @@ def _converter() -> Converter:
         Application: lambda raw, _: _word(raw, tuple(APPLICATIONS)),
         Transport: lambda raw, _: _word(raw, ("udp", "tcp")),
         Release: lambda raw, _: _word(raw, ("1.1", "1.2")),
+        Wait: lambda raw, _: _wait(raw),
         Port: lambda raw, _: _within(raw, 1, 65535),
         Vlan: lambda raw, _: _within(raw, 1, 4094),
         Mtu: lambda raw, _: _within(raw, _LEAST_MTU, 65535),
@@ -139,6 +142,12 @@ def _text(raw: Any) -> str:
 def _above_0(raw: Any) -> float:
     if type(raw) not in (int, float) or not 0 < raw < float("inf"):
         raise Fault(f"{raw!r} is not allowed; allowed: a number above 0")
+    return float(raw)
+
+
+def _wait(raw: Any) -> float:
+    if type(raw) not in (int, float) or not _LEAST_WAIT_S <= raw < float("inf"):
+        raise Fault(f"{raw!r} is not allowed; allowed: a number, {_LEAST_WAIT_S:g} or more")
     return float(raw)
 
 

@@ -8,6 +8,7 @@ Each step that fails says in one line what is wrong and what the file may say in
 from __future__ import annotations
 
 import contextlib
+import math
 import secrets
 import socket
 from collections.abc import Callable, Iterator
@@ -60,18 +61,18 @@ class DeviceNeighbour(Neighbour):
 
 
 class PatientClock(RealClock):
-    """Real time, and a limit to what a case may ask of it."""
+    """Real time, and a limit to what a case may ask of it, once there are cases."""
 
-    def __init__(self, longest_s: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._longest_s = longest_s
+        self.longest_s = math.inf
 
     def wait(self, until: int) -> Event | None:
         """As `RealClock` does. Raises NotApplicable for a wait that may take longer than the file allows."""
         wait_s = (until - self.now()) / SECOND
-        if wait_s > self._longest_s:
+        if wait_s > self.longest_s:
             raise NotApplicable(f"would have to wait up to {wait_s:.0f} s for one thing, and longest_wait_s of the "
-                                f"device's file is {self._longest_s:g}")
+                                f"device's file is {self.longest_s:g}")
         return super().wait(until)
 
 
@@ -103,7 +104,7 @@ def open_way(device: Device, file: str) -> Way:
             mac, mtu = link_of(route, index, device.interface)
             for family in device.families:
                 _not_ours(device, family, owner_here(route, given(device.injector(family))), file)
-    clock = PatientClock(device.longest_wait_s)
+    clock = PatientClock()
     own = device.own_mac(mac)
     if not _may_send():
         raise LinkError(f"{device.interface}: not permitted; a remote device is reached over an interface of this "

@@ -74,6 +74,7 @@ def _target(profile: Profile, spec: str, way: Way, injector: Injector, driver: D
                   listening=device.open.port if agentless is not None and device.open is not None else None)
     ends = {family: Addresses(local=given(device.injector(family)).packed, target=given(device.address(family)).packed,
                               forged=device.forged(family)) for family in device.families}
+    way.clock.longest_s = device.longest_wait_s
     let_go = stay_on_one_processor(0)
     tolerance_ns = measure_tolerance(way.clock) + slowest_ns
     return RemoteTarget(name=spec, kind="remote", version=known.version, profile=known, clock=way.clock, link=way.link,
