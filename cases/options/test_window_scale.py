@@ -226,17 +226,38 @@ def test_window_of_the_targets_syn_ack_is_not_shifted(peer, listener):
 
 @covers("RFC7323-WS-9", "RFC9293-SHLD-14", behaviour="B-06")
 @needs("window_scaling")
-def test_windows_of_the_target_are_shifted_by_its_own_scale(case, peer, listener):
-    """What the target announces, times 2**its shift, goes on from the SYN,ACK's window while nobody reads."""
-    peer.send(f"S 0:0(0) win 65535 {OFFER.format(shift=2)}")
-    synack = peer.expect("S. 0:0(0) ack 1 <mss *,wscale *>")
+def test_windows_of_the_target_are_shifted_by_its_own_scale(case, peer, listener, profile):
+    """What the target announces, times 2**its shift, goes on from the SYN,ACK's window while nobody reads.
+
+    It may be more than that: where selective acknowledgements tell what is taken, the last octet of it is, and one that
+    lies a step of the scale behind it is not.
+    """
+    told = profile.feature("sack")
+    offer = OFFER.format(shift=2)
+    peer.send(f"S 0:0(0) win 65535 {offer.replace('nop', 'sackOK,nop') if told else offer}")
+    synack = peer.expect("S. 0:0(0) ack 1 <mss *,wscale *,...>")
     expect_open(case, synack)
     peer.send(". 1:1(0) ack 1")
     listener.accept(peer)
-    for index in range(4):
-        start, end = 1 + 1000 * index, 1001 + 1000 * index
-        peer.send(f"P. {start}:{end}(1000) ack 1")
-        expect_right_edge(case, peer.expect(f". 1:1(0) ack {end}"), end, synack)
+    for end in range(1001, 5001, 1000):
+        peer.send(f"P. {end - 1000}:{end}(1000) ack 1")
+        answer = peer.expect(f". 1:1(0) ack {end}")
+        if not told:
+            expect_right_edge(case, answer, end, synack)
+    if told:
+        expect_what_is_announced(case, peer, answer, end, synack)
+
+
+def expect_what_is_announced(case, peer, answer, end, synack):
+    """This acknowledgement's window goes on from the SYN,ACK's, and ends where no octet is taken any more."""
+    step = 1 << synack.option(Kind.WINDOW_SCALE).value
+    edge = end + answer.window * step
+    if edge <= synack.window - step:
+        raise case.mismatch(expected=f"a right edge near {1 + synack.window}", got=f"{edge}", fields=("window",))
+    peer.send(f". {edge + step}:{edge + step + 1}(1) ack 1")
+    peer.expect(f". 1:1(0) ack {end}")
+    peer.send(f". {edge - 1}:{edge}(1) ack 1")
+    peer.expect(f". 1:1(0) ack {end} <sack {edge - 1}:{edge}>")
 
 
 @covers("RFC7323-WS-3", behaviour="B-06")
