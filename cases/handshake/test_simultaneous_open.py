@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.authoring import covers, free, needs, syn_sent
+from harness.authoring import ACK, RST, SYN, Segment, covers, free, needs, syn_sent
 
 pytestmark = needs("active_open")
 
@@ -46,8 +46,8 @@ def test_four_segments_one_connection(peer, upper):
     peer.expect("S. 0:0(0) ack 1 <...>", rule="SA-SYNSENT-07")
     peer.send(f"S. 0:0(0) ack 1 win 65535 {OURS}")
     peer.expect_silence(allow=[ACKNOWLEDGED])
-    connecting.expect("done")
     peer.expect_state("ESTABLISHED")
+    connecting.expect("done")
     connection.send(100)
     peer.expect(". 1:101(100) ack 1")
     peer.send(". 1:101(100) ack 101")
@@ -101,11 +101,17 @@ def test_crossing_syn_with_fin(peer, upper):
 @needs("rfc5961_challenge_acks")
 @covers("RFC9293-U-SYN-CHALLENGE", "SA-SYNRCVD-07", behaviour=("B-07", "B-26"))
 @needs("simultaneous_open")
-def test_another_syn_is_challenged(peer, upper):
-    """A second SYN inside the window draws a challenge ACK; the crossed opening goes on."""
+def test_another_syn_is_challenged(case, peer, upper):
+    """A second SYN inside the window draws a challenge ACK; the crossed opening goes on.
+
+    RFC 793 had a reset; who still does may begin anew at once, with a SYN.
+    """
     _, connecting = crossed(peer, upper)
     peer.send("S 1:1(0) win 65535 <mss 1460>")
-    peer.expect(ACKNOWLEDGED)
+    answer = peer.expect_one_of([ACKNOWLEDGED, Segment(flags=RST | ACK), Segment(flags=RST)])
+    if answer.has(RST):
+        peer.expect_silence(allow=[Segment(flags=SYN)])
+        raise case.mismatch(expected=ACKNOWLEDGED, got="a reset", fields=("flags",))
     peer.expect_state("SYN-RECEIVED")
     peer.send(". 1:1(0) ack 1")
     connecting.expect("done")
