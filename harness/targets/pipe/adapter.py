@@ -22,7 +22,7 @@ from ...wire.clock import SECOND
 from ...wire.codec import decode, encode
 from ...wire.errors import TargetError
 from ...wire.segment import ACK, RST, SYN, Flow, Kind, Option, Segment
-from ..base import FAMILIES, PHANTOM, TARGET, packed
+from ..base import FAMILIES, PHANTOM, TARGET, packed, phantom_neighbour
 from ..profile import Profile
 from .conversation import Conversation
 from .link import PipeLink
@@ -68,6 +68,7 @@ class Bench:
         self.clock = self.link.clock
         self.upper = PipeUpperTester(conversation, now=self.clock.now)
         self.family = "ipv4" if self.hello.ipv4 else "ipv6"
+        self._neighbour = phantom_neighbour()
 
     def send(self, octets: bytes) -> None:
         """Give the stack one IP packet."""
@@ -79,6 +80,8 @@ class Bench:
         until = self.clock.now() + within_ns
         while self.clock.now() < until:
             while (frame := self.link.poll()) is not None:
+                if (reply := self._neighbour.answer(frame.data)) is not None:
+                    self.link.send_bytes(reply)
                 packet = ip.dissect(frame.data[14:])
                 segment = decode(packet) if packet is not None and packet.protocol == ip.TCP else None
                 if segment is not None and (segment.source_port, segment.destination_port) == (
