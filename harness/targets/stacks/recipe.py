@@ -20,7 +20,7 @@ from typing import Final
 from ...wire.errors import TargetError, UsageError
 from .archive import Archive, Tell, run, unpack, unpack_source, version_of
 
-_NAMES: Final = ("lwip", "gvisor")
+_NAMES: Final = ("lwip", "gvisor", "slirp")
 """The stacks that have a recipe; each is a package beside this module, with its `RECIPE`."""
 
 _HERE: Final = Path(__file__).resolve().parent

@@ -165,20 +165,23 @@ int accept(int fd, struct sockaddr *address, socklen_t *size) {
     return handle;
 }
 
-int connect(int fd, const struct sockaddr *address, socklen_t size) {
-    struct handle *handle = of(fd);
+static int is_loopback(const struct sockaddr *address) {
     const struct sockaddr_in *four = (const struct sockaddr_in *)address;
     const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)address;
-    struct line *line = NULL;
+    return address->sa_family == AF_INET ? four->sin_addr.s_addr == htonl(INADDR_LOOPBACK)
+                                         : IN6_IS_ADDR_LOOPBACK(&six->sin6_addr);
+}
+
+int connect(int fd, const struct sockaddr *address, socklen_t size) {
+    struct handle *handle = of(fd);
+    struct line *line;
     (void)size;
     if (!handle)
         return -1;
-    if (address->sa_family == AF_INET && four->sin_addr.s_addr == htonl(INADDR_LOOPBACK))
-        line = host_dialled(4, ntohs(four->sin_port));
-    else if (address->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&six->sin6_addr))
-        line = host_dialled(6, ntohs(six->sin6_port));
-    else
+    if (!is_loopback(address))
         return failed(ENETUNREACH); /* this host has no network */
+    line = address->sa_family == AF_INET ? host_dialled(4, ntohs(((const struct sockaddr_in *)address)->sin_port))
+                                         : host_dialled(6, ntohs(((const struct sockaddr_in6 *)address)->sin6_port));
     handle->kind = LINE;
     handle->line = line;
     handle->dialling = 1;
@@ -264,13 +267,14 @@ int close(int fd) {
     return 0;
 }
 
-/* Nothing listens for datagrams: each comes back as that of a closed port does, by an error when libslirp reads. */
+/* Nothing listens for datagrams: to the host each meets a closed port, which is told by an error when libslirp reads;
+ * to anywhere else it is lost. */
 ssize_t sendto(int fd, const void *octets, size_t size, int flags, const struct sockaddr *address, socklen_t length) {
     struct handle *handle = of(fd);
-    (void)octets, (void)flags, (void)address, (void)length;
+    (void)octets, (void)flags, (void)length;
     if (!handle)
         return -1;
-    handle->refused = 1;
+    handle->refused = is_loopback(address);
     return (ssize_t)size;
 }
 
@@ -324,7 +328,24 @@ int ioctl(int fd, unsigned long request, ...) {
     return of(fd) ? 0 : -1;
 }
 
+static int controlled(int fd, int command, long argument) {
+    if (fd >= 0 && fd < FIRST)
+        return (int)syscall(SYS_fcntl, fd, command, argument);
+    return of(fd) ? 0 : -1;
+}
+
+/* Which of the two libslirp calls was decided when it was built. */
+int fcntl(int fd, int command, ...);
 int fcntl64(int fd, int command, ...);
+
+int fcntl(int fd, int command, ...) {
+    va_list rest;
+    long argument;
+    va_start(rest, command);
+    argument = va_arg(rest, long);
+    va_end(rest);
+    return controlled(fd, command, argument);
+}
 
 int fcntl64(int fd, int command, ...) {
     va_list rest;
@@ -332,7 +353,5 @@ int fcntl64(int fd, int command, ...) {
     va_start(rest, command);
     argument = va_arg(rest, long);
     va_end(rest);
-    if (fd >= 0 && fd < FIRST)
-        return (int)syscall(SYS_fcntl, fd, command, argument);
-    return of(fd) ? 0 : -1;
+    return controlled(fd, command, argument);
 }

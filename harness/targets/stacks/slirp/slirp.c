@@ -34,10 +34,11 @@ static const char *const theirs[] = {"CLOSED",     "LISTEN",     "SYN_SENT", "SY
 enum { CLOSED = 0, SYN_SENT = 2, SYN_RECEIVED = 3, ESTABLISHED = 4, STATES = 11 };
 
 /* What a socket number stands for. */
-enum use { NOTHING, NEW, LISTENER, CONNECTION };
+enum use { NOTHING, NEW, LISTENER, CONNECTION, OVER };
 struct sock {
     enum use use;
     struct place here;
+    int backlog;
     struct line *line;
 };
 
@@ -240,6 +241,16 @@ static struct line *between(const struct tq_end *local, const struct tq_end *rem
     return NULL;
 }
 
+/* How many connections a listener has that nobody has accepted. Half-open ones are not among them: who listens takes no
+ * notice of them, and libslirp asks nobody once it has sent its SYN,ACK. */
+static int queued(uint32_t listener) {
+    const struct line *line;
+    int count = 0;
+    for (line = lines; line; line = line->next)
+        count += line->listener == listener && !line->owner && line->established;
+    return count;
+}
+
 /* libslirp connects to a port of the host, since a SYN has come. */
 static struct line *dialled(int family, uint16_t port) {
     uint32_t number;
@@ -248,6 +259,8 @@ static struct line *dialled(int family, uint16_t port) {
         struct line *line;
         if (sock->use != LISTENER || sock->here.family != family || sock->here.port != port)
             continue;
+        if (queued(number) >= sock->backlog)
+            return NULL;
         line = new_line((uint8_t)family);
         line->here = sock->here;
         line->listener = number;
@@ -374,7 +387,6 @@ static const char *listen_(uint32_t number, const struct tq_end *local, int back
     struct sock *sock = sock_of(number);
     struct place place = place_of(local);
     uint32_t other;
-    (void)backlog; /* libslirp answers the SYN as soon as the host has answered it, and asks nobody further */
     if (!sock)
         return "EBADF";
     if (sock->use != NEW)
@@ -384,6 +396,7 @@ static const char *listen_(uint32_t number, const struct tq_end *local, int back
             return "EADDRINUSE";
     sock->use = LISTENER;
     sock->here = place;
+    sock->backlog = backlog;
     return NULL;
 }
 
@@ -404,7 +417,7 @@ static const char *connect_(uint32_t number, const struct tq_end *local, const s
     if (sock->use != NEW)
         return "EISCONN";
     if (between(local, remote))
-        return "EADDRINUSE";
+        return "EBUSY"; /* not EADDRINUSE: it may be an attempt that was aborted, of which libslirp does not hear */
     line = new_line(local->family);
     line->here = place_of(local);
     line->there = place_of(remote);
@@ -498,31 +511,49 @@ static const char *shutdown_(uint32_t number, int half) {
     return NULL;
 }
 
+/* The application leaves its line, with the end of its stream or with a reset, as far as libslirp still listens. */
+static void leave(struct line *line, int reset) {
+    line->reset |= reset;
+    line->closed = line->write_closed = 1;
+}
+
+static void stop_listening(uint32_t number) {
+    struct line *line;
+    socks[number - 1].use = OVER;
+    for (line = lines; line; line = line->next)
+        if (line->listener == number && !line->owner) {
+            line->listener = 0;
+            leave(line, 1);
+        }
+}
+
 /* As the host's kernel does it: who closes with octets unread, or without lingering, resets; else it is the end. */
 static const char *close_(uint32_t number, int32_t linger_s) {
     struct sock *sock = sock_of(number);
     struct line *line = line_of(number);
     if (!sock)
         return "EBADF";
-    if (!line)
-        return NULL;
-    look();
-    line->reset |= linger_s == 0 || line->unread > 0 || line->got_size > 0;
-    line->closed = line->write_closed = 1;
+    if (sock->use == LISTENER)
+        stop_listening(number);
+    if (line) {
+        look();
+        leave(line, linger_s == 0 || line->unread > 0 || line->got_size > 0);
+    }
     pump();
     return NULL;
 }
 
 static const char *abort_(uint32_t number) {
     struct sock *sock = sock_of(number);
-    struct line *line;
+    struct line *line = line_of(number);
     if (!sock)
         return "EBADF";
-    for (line = lines; line; line = line->next)
-        if (sock->use == LISTENER ? line->listener == number && !line->owner : line->owner == number) {
-            line->closed = line->write_closed = line->reset = 1;
-            line->listener = line->owner = 0;
-        }
+    if (sock->use == LISTENER)
+        stop_listening(number);
+    if (line) {
+        leave(line, 1);
+        line->listener = line->owner = 0;
+    }
     sock->use = NOTHING;
     pump();
     sweep();
