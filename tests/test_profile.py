@@ -51,7 +51,7 @@ def fault_of(text: str) -> str:
 # -- the profiles that are there -------------------------------------------------------------------------------------
 
 def test_the_profiles_that_come_with_the_harness() -> None:
-    assert profile_names() == ("decoy", "embedded", "gvisor", "linux", "lwip", "model", "windows-xp")
+    assert profile_names() == ("decoy", "embedded", "gvisor", "linux", "lwip", "model", "slirp", "windows-xp")
     for name in profile_names():
         profile = load_profile(name)
         assert (profile.name, profile.file) == (name, f"{name}.toml")
@@ -61,7 +61,7 @@ def test_the_profiles_that_come_with_the_harness() -> None:
 
 def test_linux_states_every_feature_and_what_its_cases_need() -> None:
     assert set(LINUX.features) == set(names(FEATURES))
-    assert set(names(TIMERS)) - set(LINUX.timers) == {"half_open_s", "window_probe_max_s"}
+    assert set(names(TIMERS)) - set(LINUX.timers) == {"half_open_s", "syn_sent_s", "window_probe_max_s"}
     assert set(names(LIMITS)) - set(LINUX.limits) == {"max_half_open", "half_open_retried", "max_connections"}
     assert set(LINUX.policies) == set(names(POLICIES))
     assert LINUX.kind == "namespace"

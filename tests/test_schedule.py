@@ -130,6 +130,8 @@ def test_a_half_open_connection_may_end_before_its_last_wait_is_over() -> None:
     assert synack_gaps_s(lwip) == (3, 6, 11.5)
     longer = replace(lwip, timers={**lwip.timers, "half_open_s": Value(default=100)})
     assert synack_gaps_s(longer) == (3, 6, 12)
+    slirp = load_profile("slirp")
+    assert syn_gaps_s(slirp) == synack_gaps_s(slirp) == (6, 12, 12, 12, 12, 12, 9)
 
 
 def test_an_end_at_the_tick_after_the_last_repetition() -> None:

@@ -27,12 +27,15 @@ class Keepalive:
 def syn_gaps_s(profile: Profile) -> tuple[float, ...]:
     """The waits after each SYN of an active open that nobody answers (RFC 9293, 3.8.3); the last one ends it.
 
-    The first `syn_linear_timeouts` repetitions come at the initial interval, on top of `syn_retries`.
+    The first `syn_linear_timeouts` repetitions come at the initial interval, on top of `syn_retries`. The end may be
+    after a time of its own (`syn_sent_s`).
     """
     linear = profile.limit("syn_linear_timeouts") if profile.states("syn_linear_timeouts") else 0
     first_s = profile.timer("initial_rto_s")
     gaps = (first_s,) * linear + _doubling(profile, first_s, profile.limit("syn_retries") + 1)
-    return (*gaps[:-1], profile.timer("tick_s")) if _ends_at_a_tick(profile) else gaps
+    if _ends_at_a_tick(profile):
+        return (*gaps[:-1], profile.timer("tick_s"))
+    return _cut(profile, gaps, "syn_sent_s")
 
 
 def synack_gaps_s(profile: Profile) -> tuple[float, ...]:
@@ -41,9 +44,7 @@ def synack_gaps_s(profile: Profile) -> tuple[float, ...]:
     That may be after a time of its own (`half_open_s`).
     """
     gaps = _doubling(profile, profile.timer("initial_rto_s"), profile.limit("synack_retries") + 1)
-    if not profile.states("half_open_s"):
-        return gaps
-    return (*gaps[:-1], min(gaps[-1], profile.timer("half_open_s") - sum(gaps[:-1])))
+    return _cut(profile, gaps, "half_open_s")
 
 
 def keepalive_schedule(profile: Profile) -> Keepalive:
@@ -115,6 +116,13 @@ def next_probe_s(profile: Profile, gap_s: float) -> Range:
 def over_s(profile: Profile, *dues_s: float) -> float:
     """How long to wait until a timer of that length is over for certain, or several, one after the other."""
     return sum(_late_s(profile, due_s) + profile.timer("tick_s") for due_s in dues_s)
+
+
+def _cut(profile: Profile, gaps: tuple[float, ...], whole: str) -> tuple[float, ...]:
+    """The same with the last wait cut short by the time that all of them may take."""
+    if not profile.states(whole):
+        return gaps
+    return (*gaps[:-1], min(gaps[-1], profile.timer(whole) - sum(gaps[:-1])))
 
 
 def _doubling(profile: Profile, first_s: float, count: int) -> tuple[float, ...]:

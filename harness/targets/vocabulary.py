@@ -86,6 +86,7 @@ TERMS: Final = (
     Term(TIMERS, "time_wait_s", "how long TIME-WAIT lasts", _same("TcpTimedWaitDelay")),
     Term(TIMERS, "challenge_ack_interval_s", "least time between two challenge ACKs of a connection",
          (("tcp_invalid_ratelimit", 1000),)),
+    Term(TIMERS, "syn_sent_s", "the longest stay in SYN-SENT, whatever syn_retries would take"),
     Term(TIMERS, "half_open_s", "the longest stay in SYN-RECEIVED, whatever synack_retries would take"),
     Term(TIMERS, "syn_attack_timeout_s", "life of a half-open connection under a SYN flood"),
     Term(TIMERS, "reassembly_ipv4_s", "how long an IPv4 datagram's fragments wait for the rest",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""libslirp, the user-mode network behind many virtual machines, as Debian builds it: the library itself is not compiled
-here, so that what is judged is what is in use.
+"""libslirp, the user-mode network of many virtual machines, as Debian has built it.
+
+The library itself is not compiled here, so that what is judged is what is in use.
 """
 
 from __future__ import annotations

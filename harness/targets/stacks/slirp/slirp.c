@@ -241,13 +241,13 @@ static struct line *between(const struct tq_end *local, const struct tq_end *rem
     return NULL;
 }
 
-/* How many connections a listener has that nobody has accepted. Half-open ones are not among them: who listens takes no
- * notice of them, and libslirp asks nobody once it has sent its SYN,ACK. */
+/* How many connections a listener has that nobody has accepted. The host has answered libslirp before there is a
+ * SYN,ACK, so half-open ones are among them. */
 static int queued(uint32_t listener) {
     const struct line *line;
     int count = 0;
     for (line = lines; line; line = line->next)
-        count += line->listener == listener && !line->owner && line->established;
+        count += line->listener == listener && !line->owner;
     return count;
 }
 

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""libslirp behind the pipe: its adapter keeps the protocol, and cases of a few topics come to their verdicts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pipe_profiles import ROOT
+
+from harness import doctor
+from harness.targets.pipe.adapter import FAIL, check
+from harness.targets.profile import load_profile
+
+pytestmark = pytest.mark.skipif(doctor.missing("slirp") is not None, reason=str(doctor.missing("slirp")))
+
+LIMIT_S = 120
+TOPICS = ("header", "handshake/active", "close/merged")
+
+
+def test_adapter_keeps_the_protocol() -> None:
+    lines = list(check(load_profile("slirp")))
+    assert [str(line) for line in lines if line.mark == FAIL] == []
+    assert "Ethernet frames" in str(lines[0])
+
+
+def test_run(tmp_path: Path) -> None:
+    """The same verdicts twice, among them passes, and no error."""
+    seen = []
+    for name in ("one", "two"):
+        results = tmp_path / f"{name}.json"
+        subprocess.run([sys.executable, "-m", "harness", "run", *TOPICS, "--target", "slirp", "--no-allure",
+                        "--results", str(results)], cwd=ROOT, capture_output=True, text=True, check=False,
+                       timeout=LIMIT_S)
+        cases = json.loads(results.read_text())["cases"]
+        seen.append({(case["id"], case["family"], case["variant"]): (case["verdict"], case["reason"])
+                     for case in cases})
+    assert seen[0] == seen[1]
+    verdicts = [verdict for verdict, _ in seen[0].values()]
+    assert verdicts.count("pass") > 100
+    assert not {"error", "inconclusive"} & set(verdicts)
