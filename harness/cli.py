@@ -19,6 +19,7 @@ from . import __version__
 from .probing.commands import profile
 from .qualification.commands import matrix
 from .targets.stacks.commands import target
+from .upper.agent_command import agent
 from .upper.testability.commands import testability_server
 from .virtualtime.commands import kernel
 from .wire.errors import HarnessError, UsageError
@@ -339,6 +340,7 @@ cli.add_command(matrix)
 cli.add_command(kernel)
 cli.add_command(target)
 cli.add_command(profile)
+cli.add_command(agent)
 cli.add_command(testability_server)
 
 

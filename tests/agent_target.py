@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A pytest plugin for tests alone: the target `linux` is driven by an agent in its namespace, named by TCPQUAL_AGENT.
 
-Runs with it are compared with runs without: the wire is the same, and so have the verdicts to be.
+Runs with it are compared with runs without: the wire is the same, and so have the verdicts to be. Who drove is written
+into the file TCPQUAL_AGENT_LOG.
 """
 
 from __future__ import annotations
@@ -45,9 +46,11 @@ def make_by_agent(profile: Profile, *, worker: int = 0, skipping: bool = False) 
         namespace.Lab = ordinary  # type: ignore[misc]
     name = os.environ["TCPQUAL_AGENT"]
     upper = AgentUpperTester(Agent(lambda: over_pair(name, inside=lab_of[0].target_side.entered)))
+    with open(os.environ["TCPQUAL_AGENT_LOG"], "a", encoding="utf-8") as log:
+        log.write(f"{upper.agent.name}\n")
     return AgentTarget(**{field: getattr(made, field) for field in Target.__dataclass_fields__} |
                        {"upper": upper, "closers": [*made.closers, upper.close_driver]}, agent=upper)
 
 
-if "TCPQUAL_AGENT" in os.environ:
+if os.environ.get("TCPQUAL_AGENT"):
     namespace.make_linux = make_by_agent

@@ -86,7 +86,8 @@ class Raw:
 
     def introduce(self, key: bytes = b"", challenge: bytes = CHALLENGE) -> AgentHello:
         self.say(greeting(challenge))
-        said = self.hear()
+        while (said := self.hear()) is not None and said[0] == WAKE:
+            pass  # of the conversation before
         assert said is not None
         question = Question.decode(said[1], challenge)
         self.say(question.proof(key))

@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from ...kit import kit_file
 from ...wire.errors import TargetError, UsageError
 from .archive import Archive, Tell, run, unpack, unpack_source, version_of
 
@@ -88,11 +89,7 @@ def compiles(*headers: str) -> Callable[[], bool]:
 
 def kit(language: str = "c") -> Path:
     """The folder of the kit in that language, with `tcpqual_pipe.h` or the like. Raises UsageError if there is none."""
-    package = _HERE.parents[1]
-    for folder in (package.parent / "sdk", package / "_sdk"):
-        if any((folder / language).glob("tcpqual_pipe.*")):
-            return folder / language
-    raise UsageError(f"no kit: this installation carries no sdk/{language}/tcpqual_pipe")
+    return kit_file(language)
 
 
 def names() -> tuple[str, ...]:

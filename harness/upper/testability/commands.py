@@ -10,16 +10,7 @@ import click
 
 from ...wire.errors import UsageError
 
-_SERVER: Final = Path("python", "tcpqual_testability_server.py")
-
-
-def server_file() -> Path:
-    """The reference server: the checkout's, else the one that was installed. Raises UsageError if there is none."""
-    package = Path(__file__).resolve().parents[2]
-    for folder in (package.parent / "sdk", package / "_sdk"):
-        if (folder / _SERVER).is_file():
-            return folder / _SERVER
-    raise UsageError(f"no {_SERVER.name}: this installation carries no sdk")
+_SERVER: Final = "python/tcpqual_testability_server.py"
 
 
 @click.command("testability-server", short_help="Drive this machine by AUTOSAR's testability protocol.")
@@ -42,7 +33,9 @@ def testability_server(bind: str, transport: str, protocol: str, service: str, t
 
     Exit status: 0 ended by a signal, 2 usage, 3 the address cannot be had.
     """
-    module = _load(server_file())
+    from ...kit import kit_file
+
+    module = _load(kit_file(_SERVER))
     try:
         module.endpoint(bind)
         int(service, 0)
