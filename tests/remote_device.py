@@ -38,7 +38,9 @@ FORGED: Final = {"ipv4": "198.51.100.0/24", "ipv6": "2001:db8:f::/64"}
 DEVICE_MAC: Final = "02:00:00:00:00:d1"
 TESTER_MAC: Final = "02:00:00:00:00:71"
 DISCARD: Final = 9
-UPPERS: Final = ("none",)
+UPPERS: Final = ("none", "testability", "testability-tcp", "testability-1.1", "testability-tcp-1.1")
+_TESTABILITY: Final = 10000
+_SERVER: Final = Path(__file__).resolve().parent.parent / "sdk" / "python" / "tcpqual_testability_server.py"
 
 _PREFIX: Final = {"ipv4": 24, "ipv6": 64}
 _NUMBER: Final = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
@@ -57,6 +59,7 @@ class RemoteDevice:
         self.key.chmod(0o600)
         self.tester, self.device = NetworkNamespace(), NetworkNamespace()
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._servers = 0
         self._join()
         self.start(sys.executable, str(Path(__file__).with_name("open_port.py")), "discard", str(DISCARD))
 
@@ -97,7 +100,17 @@ class RemoteDevice:
             raise RuntimeError(f"{' '.join(command)}: ended with status {process.wait()}")
         return process
 
-    def file(self, upper: str = "none", **other: str) -> Path:
+    @property
+    def last(self) -> subprocess.Popen[bytes]:
+        """The program that was started last."""
+        return self._processes[-1]
+
+    def stop_last(self) -> None:
+        """End the program that was started last."""
+        self.last.kill()
+        self.last.wait()
+
+    def file(self, upper: str = "none", *, answer_limit_s: str = "2", **other: str) -> Path:
         """The target file of this device with that upper tester; `other` are further lines of `[remote]`, as TOML."""
         lines = {"interface": '"bench0"', "upper": f'"{upper}"', "timers": '"short"' if self.short else '"default"',
                  "version": f'"{os.uname().release}"', "rate_limit": "20000"}
@@ -106,12 +119,25 @@ class RemoteDevice:
                       f"forged_{family}": f'"{FORGED[family]}"'}
         if upper == "none":
             lines["open"] = f'{{ port = {DISCARD}, application = "discard" }}'
+        if upper.startswith("testability"):
+            lines |= self._testability(upper, answer_limit_s)
         lines |= other
         table = "".join(f"{key} = {value}\n" for key, value in lines.items() if value)
         file = self.folder / f"{upper}.toml"
         file.write_text(f'name = "device-{upper}"\nkind = "remote"\ntitle = "A device, upper tester: {upper}"\n'
                         f'extends = "linux"\n\n[remote]\n{table}')
         return file
+
+    def _testability(self, upper: str, answer_limit_s: str) -> dict[str, str]:
+        """The reference server, started in the device, and where it is: by `-tcp` or UDP, of version `-1.1` or 1.2."""
+        way, version = "tcp" if "-tcp" in upper else "udp", "1.1" if upper.endswith("-1.1") else "1.2"
+        self._servers += 1
+        port = _TESTABILITY + self._servers
+        bind = f"{DEVICE['ipv4']}:{port}"
+        self.start(sys.executable, str(_SERVER), "--bind", bind, f"--{way}", "--protocol", version)
+        return {"upper": '"testability"',
+                "testability": f'{{ transport = "{way}", address = "{DEVICE["ipv4"]}", port = {port}, '
+                               f'answer_limit_s = {answer_limit_s}, receive_tells = true, nagle_on = 1 }}'}
 
     def run(self, command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[Any]:
         """Run a command in the tester's namespace."""

@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 
 from harness.lower import states
-from harness.lower.application import Application
+from harness.lower.application import Application, Pending
 from harness.lower.case import Case
 from harness.lower.peer import Peer
+from harness.lower.probe import Account
 from harness.lower.verdict import Mismatch
 from harness.requirements.catalogue import load
 from harness.targets.base import Target
 from harness.targets.model.upper import ModelUpperTester
 from harness.targets.registry import make_target
 from harness.upper.base import NotApplicable, Unseen
-from harness.wire.segment import Flow
+from harness.wire.clock import Outcome
+from harness.wire.segment import ACK, FIN, RST, SYN, Flow, Segment
 
 WIRE, API = "RFC9293-MUST-2", "RFC9293-MUST-13"
 """A requirement that can be tested by the wire alone, and one that cannot."""
@@ -155,3 +157,141 @@ def test_case_about_what_the_application_gets_does_not(new_case: Any) -> None:
     connection = states.established(peer, listener)
     with pytest.raises(Unseen, match="needs eyes"):
         connection.expect_no_data()
+
+
+# -- what is told by more than one answer ----------------------------------------------------------------------------
+
+
+def opening(case: Case) -> tuple[Peer, Any]:
+    """A connection that the target opens; its SYN has come."""
+    peer = case.peer()
+    _, connecting = states.syn_sent(peer, Application(case))
+    return peer, connecting
+
+
+def test_an_attempt_under_way_shows_syn_sent(new_case: Any) -> None:
+    case, _, _ = new_case()
+    peer, _ = opening(case)
+    peer.expect_state("SYN-SENT")
+    peer.send("S. 0:0(0) ack 1 win 65535 <mss 1460>")
+    peer.expect(". 1:1(0) ack 1")
+    with pytest.raises(Mismatch, match="connect"):
+        peer.expect_state("SYN-SENT")
+    assert peer.state() == "ESTABLISHED"
+
+
+def test_an_attempt_whose_syns_have_crossed_shows_syn_received(new_case: Any) -> None:
+    case, _, _ = new_case()
+    peer, _ = opening(case)
+    assert peer.state() == "SYN-SENT"
+    peer.send("S 0:0(0) win 65535 <mss 1460>")
+    peer.expect("S. 0:0(0) ack 1 <...>")
+    peer.expect_state("SYN-RECEIVED")
+    with pytest.raises(Mismatch) as caught:
+        peer.expect_state("SYN-SENT")
+    assert caught.value.finding.got == "state SYN-RECEIVED, as the wire shows"
+
+
+def test_who_was_acknowledged_in_vain_repeats_his_syn_ack(new_case: Any) -> None:
+    case, peer, listener = new_case()
+    states.syn_received(peer, listener)
+    peer.send(". 1:1(0) ack 5000")
+    peer.expect("R 5000:5000(0)")
+    peer.expect_state("SYN-RECEIVED")
+    assert case.clock.now() > 900_000_000, "a repetition takes its time"
+
+
+def test_who_is_established_does_not(new_case: Any) -> None:
+    _, peer, listener = new_case()
+    states.established(peer, listener)
+    with pytest.raises(Mismatch) as caught:
+        peer.expect_state("SYN-RECEIVED")
+    assert caught.value.finding.got == "nothing"
+
+
+def test_a_second_fin_changes_nothing(new_case: Any) -> None:
+    _, peer, listener = new_case()
+    states.close_wait(peer, listener)
+    peer.send("F. 1001:1001(0) ack 1")
+    peer.expect_silence(allow=[". 1:1(0) ack 2"])
+    peer.expect_state("CLOSE-WAIT")
+
+
+def test_a_fin_behind_a_closed_window_shows_nowhere(new_case: Any) -> None:
+    _, peer, listener = new_case()
+    with peer.case.preamble():
+        peer.send("S 0:0(0) win 0 <mss 1460>")
+        peer.expect("S. 0:0(0) ack 1 <...>")
+        peer.send(". 1:1(0) ack 1 win 0")
+        connection = listener.accept(peer)
+    connection.send(10)
+    connection.close()
+    with pytest.raises(NotApplicable, match="FIN-WAIT-1, where the target's FIN waits to be sent"):
+        peer.expect_state("FIN-WAIT-1")
+
+
+def test_the_state_behind_a_mismatch_is_probed(new_case: Any) -> None:
+    """A ledger's entry may name it, and who was reset in silence says so when he is asked."""
+    _, peer, listener = new_case()
+    states.established(peer, listener)
+    peer.send("R 1:1(0)")
+    with pytest.raises(Mismatch) as caught:
+        peer.expect(". 1:1(0) ack 1")
+    assert (caught.value.finding.got, caught.value.finding.state) == ("nothing", "CLOSED")
+
+
+def test_another_life_of_the_same_ends_begins_anew() -> None:
+    account = Account()
+    account.came(Segment(flags=SYN | ACK, seq=100, ack=11))
+    account.sent(Segment(flags=ACK, seq=11, ack=101))
+    account.came(Segment(flags=ACK | FIN, seq=101, ack=11))
+    account.sent(Segment(flags=ACK | FIN, seq=11, ack=102))
+    account.came(Segment(flags=ACK, seq=102, ack=12))
+    assert account.state() == "TIME-WAIT"
+    account.came(Segment(flags=SYN | ACK, seq=9000, ack=5001))
+    assert account.state() == "SYN-RECEIVED"
+    account.sent(Segment(flags=ACK, seq=5001, ack=9001))
+    assert account.state() == "ESTABLISHED"
+    account.came(Segment(flags=RST, seq=9001))
+    assert account.state() == "CLOSED"
+
+
+# -- other looks -----------------------------------------------------------------------------------------------------
+
+
+def test_a_syn_shows_who_listens(new_case: Any, target: Target) -> None:
+    _, _, listener = new_case()
+    target.upper.listening = unseen  # type: ignore[method-assign]
+    listener.expect_listening()
+    listener.close()
+    with pytest.raises(Mismatch) as caught:
+        listener.expect_listening()
+    assert "R. 0:0(0) ack 1" in caught.value.finding.got
+
+
+def unseen(*_: Any, **__: Any) -> Any:
+    raise Unseen("needs ears")
+
+
+@pytest.mark.parametrize(("error", "cannot_tell", "wanted"), [("E_NOK", "", "ECONNRESET"), ("", "told late", "done")])
+def test_an_outcome_that_says_too_little_is_unseen(new_case: Any, error: str, cannot_tell: str, wanted: str) -> None:
+    case, _, _ = new_case()
+    call = Vague(error, cannot_tell)
+    with pytest.raises(Unseen, match=r"says not what is wrong|told late"):
+        Pending(case, call).expect(wanted)
+
+
+class Vague:
+    """A call that ends with this error, or of which nobody tells how it does."""
+
+    name = "recv"
+
+    def __init__(self, error: str, cannot_tell: str) -> None:
+        self.cannot_tell = cannot_tell
+        self._error = error
+
+    def fileno(self) -> int:
+        return -1
+
+    def poll(self) -> Outcome | None:
+        return Outcome(call=self, error=self._error) if self._error else None

@@ -309,7 +309,6 @@ def test_an_event_for_a_socket_that_never_listened_is_an_error(way):
 
 
 @pytest.mark.parametrize(("ask", "reason"), [
-    (lambda upper, sock: upper.state(Flow(local=HERE, local_port=1, target=HERE, target_port=2)), "the state of"),
     (lambda upper, sock: upper.pending_error(sock), "the error that waits"),
     (lambda upper, sock: upper.listening(HERE, 1), "who listens"),
     (lambda upper, sock: upper.half_open(1), "half-open"),

@@ -36,7 +36,7 @@ def last_ack(peer, listener):
 
 def expect_gone(peer):
     """CLOSED, as 3.10.5 has it, or TIME-WAIT, as 3.5.2 advises; true if it is the latter."""
-    waits = peer.case.upper.state(peer.flow) == "TIME-WAIT"
+    waits = peer.state() == "TIME-WAIT"
     peer.expect_state("TIME-WAIT" if waits else "CLOSED")
     return waits
 

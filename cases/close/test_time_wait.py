@@ -83,7 +83,7 @@ def test_time_wait_lasts_twice_the_segment_lifetime(peer, listener, case):
     """RFC 9293 takes the maximum segment lifetime to be two minutes: the connection is still known after four."""
     time_wait(peer, listener)
     began = case.clock.now()
-    while case.clock.now() - began < 239 * 10 ** 9 and case.upper.state(peer.flow) == "TIME-WAIT":
+    while case.clock.now() - began < 239 * 10 ** 9 and case.upper.state(peer.flow) in ("TIME-WAIT", ""):
         case.pause(1)
     peer.send("F. 1:1(0) ack 2")
     peer.expect(". 2:2(0) ack 2")

@@ -23,7 +23,7 @@ def test_tiny_first_fragment(peer, listener):
     segment, whole = forge.datagram(peer, "S 0:0(0) win 65535 <mss 1460>")
     peer.sent(segment, forge.send_pieces(peer, whole.cut(8)))
     peer.case.sentinel()
-    taken = peer.case.upper.state(peer.flow) != "CLOSED"
+    taken = peer.state() != "CLOSED"
     if taken:
         peer.expect("S. 0:0(0) ack 1 <...>")
         peer.expect_state("SYN-RECEIVED")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..upper.base import NotApplicable
 from ..wire import ip
@@ -20,7 +20,7 @@ from . import stream
 from .injector import Transmission
 from .matching import WILDCARDS, Pattern, describe, differences, of_segment
 from .oracle import Oracle
-from .probe import Account, prove_state
+from .probe import Account, prove_state, shown_state
 from .timing import After, Stamped
 from .verdict import NOTHING_MORE, Step
 
@@ -56,6 +56,13 @@ def _manner(segment: Segment) -> tuple[int, int | None, tuple[int, ...]]:
     return (segment.flags or 0) & steady, segment.urgent, kinds
 
 
+class Opening(Protocol):
+    """A call of the target's application that may still be under way."""
+
+    def expect_open(self, *, rule: str | None = None) -> None:
+        """It must not have ended yet. Raises Mismatch."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Arrival:
     """A segment that came, and its line in the story."""
@@ -81,6 +88,8 @@ class Peer:
         self.receive_next = 0
         self.last: Stamped | None = None
         self.account = Account()
+        self.connecting: Opening | None = None
+        """The target's call that opens this connection, if it is the one that does."""
         self._inbox: deque[Arrival] = deque()
         self._arrived: list[Segment] = []
         self._acknowledged: list[tuple[int, Transmission]] = []
@@ -359,13 +368,13 @@ class Peer:
                 expected=f"{arrival.step.text} after {(check.earliest_ns - began) / SECOND:.3f} to "
                          f"{(check.latest_ns - began) / SECOND:.3f} s",
                 got=f"{arrival.step.text} after {(check.got_ns - began) / SECOND:.3f} s",
-                rule=rule, fields=("time",), state=self._state, step=arrival.step)
+                rule=rule, fields=("time",), state=self._shown_state, step=arrival.step)
 
     def _missing(self, patterns: Sequence[Pattern], due: After | None, rule: str | None) -> Exception:
         wanted = self._described(patterns)
         when = f" after {due.due_s:g} s" if due is not None else ""
         self.case.step("note", f"missing: {wanted}{when}", "missing")
-        return self.case.mismatch(expected=wanted + when, got="nothing", rule=rule, state=self._state)
+        return self.case.mismatch(expected=wanted + when, got="nothing", rule=rule, state=self._shown_state)
 
     def _different(self, arrival: Arrival, patterns: Sequence[Pattern], unlike: Sequence[list[str]],
                    rule: str | None) -> Exception:
@@ -376,7 +385,7 @@ class Peer:
             came, due = arrival.segment.payload or b"", self._due(arrival.segment) or b""
             detail = f"payload {came[:32]!r}, due {due[:32]!r}"
         return self.case.mismatch(expected=self._described(patterns), got=arrival.step.text, rule=rule, fields=fields,
-                                  state=self._state, detail=detail, step=arrival.step)
+                                  state=self._shown_state, detail=detail, step=arrival.step)
 
     def _described(self, patterns: Sequence[Pattern]) -> str:
         return " or ".join(describe(pattern, seq_base=self.irs or 0, ack_base=self.iss) for pattern in patterns)
@@ -405,7 +414,7 @@ class Peer:
                 arrival.step.mark = "allowed"
                 continue
             arrival.step.mark = "unexpected"
-            raise self.case.mismatch(expected=expected, got=arrival.step.text, rule=rule, state=self._state,
+            raise self.case.mismatch(expected=expected, got=arrival.step.text, rule=rule, state=self._shown_state,
                                      step=arrival.step, stray=stray)
 
     def _take_allowed(self, allowed: list[Spec], segment: Segment) -> bool:
@@ -415,6 +424,27 @@ class Peer:
                 del allowed[at]
                 return True
         return False
+
+    def state(self) -> str:
+        """The connection's state as the target tells it; if it cannot be asked, as its segments say so far."""
+        return str(self.case.upper.state(self.flow)) or self.account.state()
+
+    def _shown_state(self) -> str:
+        """The state behind a mismatch, where nothing can be disturbed any more: who cannot be asked is probed."""
+        return str(self.case.upper.state(self.flow)) or shown_state(self)
+
+    def answer(self) -> Segment | None:
+        """Take the next segment as it is, None if there is none in an answer's time; for what is no step of a case."""
+        arrival = self._next(self.case.deadline())
+        if arrival is None:
+            return None
+        arrival.step.mark = "allowed"
+        return self._accept(arrival)
+
+    @property
+    def unread(self) -> int:
+        """So many segments have come that nobody has looked at."""
+        return len(self._inbox)
 
     def expect_state(self, state: str, *, rule: str | None = None) -> None:
         """The target itself must say that the connection is in this state (RFC 9293, 3.3.2).
@@ -495,10 +525,6 @@ class Peer:
         """Reset what the case left of this connection on the target, so that it does not disturb the next."""
         if (self.irs is not None or self._opened) and self.case.upper.state(self.flow) not in ("CLOSED", "TIME-WAIT"):
             self.case.injector.send_packet(encode(Segment(flags=RST, seq=self.send_next), self.flow))
-
-    def _state(self) -> str:
-        """What the target says; if it cannot be asked, what follows of its segments."""
-        return str(self.case.upper.state(self.flow)) or self.account.state()
 
     def stream(self, start: int, end: int) -> bytes:
         """Our octets from relative number `start` up to `end` (1 is the first after the SYN)."""

@@ -17,6 +17,10 @@ from ..wire.segment import ACK, FIN, RST, SYN, Kind, Option, Segment
 if TYPE_CHECKING:
     from .peer import Peer
 
+_WAITING: Final = {False: ("FIN-WAIT-1",), True: ("LAST-ACK",)}
+"""States, by whether our FIN has been taken, in which the target's own may still wait behind a closed window."""
+_LATE: Final = 1.25
+"""A repetition comes later than the initial RTO says by what a stack rounds, and somewhat more."""
 _ALIKE: Final = {
     (False, False): ("SYN-RECEIVED", "ESTABLISHED"),
     (False, True): ("CLOSE-WAIT",),
@@ -44,12 +48,21 @@ class Account:
         self.acked: int | None = None
         """The highest number of ours that the target has acknowledged."""
         self.fin_came_first = False
+        self.their_syns = 0
+        self.was_reset = False
+        """The last that came was a reset."""
+
+    def _begin_anew(self) -> None:
+        """Another connection of the same ends."""
+        self.our_fin = self.their_fin = self.last_ack = self.acked = None
+        self.their_syns = 0
+        self.fin_came_first = False
 
     def sent(self, segment: Segment) -> None:
         """A segment of ours."""
         end = arithmetic.add(segment.seq or 0, segment.length)
-        # What lies before what has been acknowledged cannot be taken any more.
-        if segment.has(FIN) and (self.acked is None or arithmetic.lt(self.acked, end)):
+        # What lies before what has been acknowledged cannot be taken any more, and behind a FIN that was there is none.
+        if segment.has(FIN) and not self.our_fin_taken and (self.acked is None or arithmetic.lt(self.acked, end)):
             self.our_fin = end
         if segment.has(ACK) and not segment.has(SYN | RST):
             ack = segment.ack or 0
@@ -59,8 +72,12 @@ class Account:
 
     def came(self, segment: Segment) -> None:
         """A segment of the target's."""
-        if segment.has(RST):
+        self.was_reset = segment.has(RST)
+        if self.was_reset:
             return
+        if segment.has(SYN) and self.their_fin is not None:
+            self._begin_anew()
+        self.their_syns += segment.has(SYN)
         if segment.has(ACK):
             ack = segment.ack or 0
             self.acked = ack if self.acked is None else arithmetic.latest(self.acked, ack)
@@ -79,7 +96,11 @@ class Account:
         return self.their_fin is not None and self.last_ack is not None and arithmetic.le(self.their_fin, self.last_ack)
 
     def state(self) -> str:
-        """The synchronised state in which a target is that keeps the rules."""
+        """The state in which a target is that keeps the rules."""
+        if self.was_reset or (self.acked is None and not self.their_syns):
+            return "CLOSED"
+        if self.acked is None:
+            return "SYN-SENT"
         if self.last_ack is None:
             return "SYN-RECEIVED"
         if self.their_fin is None:
@@ -100,22 +121,74 @@ def prove_state(peer: Peer, state: str, rule: str | None) -> None:
         peer.send(Segment(flags=ACK, options=_stamps(peer)))
         peer.expect(Segment(flags=RST, seq=peer.receive_next), rule=rule)
         return
+    if peer.connecting is not None and state in ("SYN-SENT", "SYN-RECEIVED"):
+        _prove_opening(peer, state, rule)
+        return
     if not any(state in alike for alike in _ALIKE.values()):
         raise NotApplicable(f"needs to be told whether the state is {state}, which no probe shows")
-    account, acknowledged = peer.account, peer.account.last_ack
-    peer.send(Segment(flags=ACK, seq=peer.iss, payload=b"?", options=_stamps(peer)))
-    account.last_ack = acknowledged  # the probe's own counts for nothing, being unacceptable
+    account = peer.account
+    _send_old(peer)
     answer = peer.expect_one_of([Segment(flags=ACK, payload=b""), Segment(flags=RST, payload=b"")], rule=rule)
     if answer.has(RST):
         raise peer.case.mismatch(expected=f"state {state}", got="state CLOSED", rule=rule, fields=("state",),
                                  state="CLOSED")
     shown = _ALIKE[account.their_fin is not None, account.our_fin_taken]
+    if account.their_fin is None and state in _WAITING[account.our_fin_taken]:
+        raise NotApplicable(f"needs to be told whether the state is {state}, where the target's FIN waits to be sent")
     if state not in shown:
         raise peer.case.mismatch(expected=f"state {state}", got=f"state {' or '.join(shown)}, as the wire shows",
                                  rule=rule, fields=("state",))
-    if account.state() != state:
+    if state == "SYN-RECEIVED" and account.state() == "ESTABLISHED":
+        _prove_by_repetition(peer, rule)
+    elif account.state() != state:
         raise NotApplicable(f"needs to be told whether the state is {state}, where the wire shows no more than "
                             f"{' or '.join(shown)}")
+
+
+def _send_old(peer: Peer) -> None:
+    """The probe: an octet that the target has taken long ago."""
+    account, acknowledged = peer.account, peer.account.last_ack
+    # Some take an old segment that ends where the next one begins for acceptable, and its acknowledgement with it.
+    before = arithmetic.add(peer.iss if account.acked is None else account.acked, -2)
+    peer.send(Segment(flags=ACK, seq=before, payload=b"?", options=_stamps(peer)))
+    account.last_ack = acknowledged  # the probe's own counts for nothing, being unacceptable
+
+
+def shown_state(peer: Peer) -> str:
+    """The state that the segments of a connection show, with a probe if nothing waits to be looked at."""
+    if peer.account.acked is not None and not peer.unread and not peer.account.was_reset:
+        peer.case.note("a probe shows the state")
+        _send_old(peer)
+        peer.answer()
+    return peer.account.state()
+
+
+def _prove_opening(peer: Peer, state: str, rule: str | None) -> None:
+    """An attempt that is still under way is in one of two states, and what the target has acknowledged says in which.
+
+    Raises what the call's own `expect_open` does, Mismatch if the wire shows the other one.
+    """
+    assert peer.connecting is not None
+    peer.connecting.expect_open(rule=rule)
+    shown = "SYN-SENT" if peer.account.acked is None else "SYN-RECEIVED"
+    peer.case.note(f"state {shown}: connect() has not returned, and "
+                   f"{'nothing of ours' if shown == 'SYN-SENT' else 'our SYN'} has been acknowledged")
+    if shown != state:
+        raise peer.case.mismatch(expected=f"state {state}", got=f"state {shown}, as the wire shows", rule=rule,
+                                 fields=("state",))
+
+
+def _prove_by_repetition(peer: Peer, rule: str | None) -> None:
+    """We have acknowledged the target's SYN in vain: whoever waits for that still repeats his SYN,ACK.
+
+    Raises Mismatch if he does not, NotApplicable if he has done so as often as he does.
+    """
+    profile, sent = peer.case.profile, peer.account.their_syns
+    if sent > profile.limit("synack_retries"):
+        raise NotApplicable("needs to be told whether the state is SYN-RECEIVED, after the last SYN,ACK")
+    peer.case.note("state SYN-RECEIVED: the target has to repeat its SYN,ACK")
+    within_s = profile.timer("initial_rto_s") * _LATE * 2 ** (sent - 1) + profile.timer("response_s")
+    peer.expect(Segment(flags=SYN | ACK, seq=peer.irs), within_s=within_s, rule=rule)
 
 
 def _stamps(peer: Peer) -> tuple[Option, ...]:

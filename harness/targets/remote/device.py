@@ -8,14 +8,14 @@ import zlib
 from dataclasses import dataclass
 from typing import Final, NewType
 
+from ...upper.testability.settings import Settings
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 Upper = NewType("Upper", str)
 Timers = NewType("Timers", str)
 Application = NewType("Application", str)
-Transport = NewType("Transport", str)
-Release = NewType("Release", str)
 Port = NewType("Port", int)
 Vlan = NewType("Vlan", int)
 Mtu = NewType("Mtu", int)
@@ -63,16 +63,6 @@ class Ssh:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Testability:
-    """Where the device takes the AUTOSAR testability protocol. `version` is "1.1" or "1.2"."""
-
-    address: Address
-    port: Port = Port(10000)
-    transport: Transport = Transport("udp")
-    version: Release = Release("1.2")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """What the file says. Nothing is ever sent to an address that does not stand here.
 
@@ -105,7 +95,7 @@ class Device:
     open: OpenPort | None = None
     agent: Agent | None = None
     ssh: Ssh | None = None
-    testability: Testability | None = None
+    testability: Settings | None = None
 
     def address(self, family: str) -> Address | None:
         """The device's address in that family."""

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from cattrs import Converter
 
+from ...upper.testability.settings import Settings, settings_of
+from ...wire.errors import UsageError
 from ..document import Fault, Faults, table_hook
 from .device import (
     APPLICATIONS,
@@ -22,11 +24,8 @@ from .device import (
     OpenPort,
     Port,
     Ports,
-    Release,
     Ssh,
-    Testability,
     Timers,
-    Transport,
     Upper,
     Vlan,
     Wait,
@@ -98,14 +97,13 @@ def _converter() -> Converter:
         Upper: lambda raw, _: _word(raw, TESTERS),
         Timers: lambda raw, _: _word(raw, ("default", "short")),
         Application: lambda raw, _: _word(raw, tuple(APPLICATIONS)),
-        Transport: lambda raw, _: _word(raw, ("udp", "tcp")),
-        Release: lambda raw, _: _word(raw, ("1.1", "1.2")),
         Wait: lambda raw, _: _wait(raw),
         Port: lambda raw, _: _within(raw, 1, 65535),
         Vlan: lambda raw, _: _within(raw, 1, 4094),
         Mtu: lambda raw, _: _within(raw, _LEAST_MTU, 65535),
         Mac: lambda raw, _: _mac(raw),
         Ports: lambda raw, _: _ports(raw),
+        Settings: lambda raw, _: _testability(raw),
         ipaddress.IPv4Address: lambda raw, _: _address(raw, ipaddress.IPv4Address),
         ipaddress.IPv6Address: lambda raw, _: _address(raw, ipaddress.IPv6Address),
         ipaddress.IPv4Network: lambda raw, _: _network(raw, ipaddress.IPv4Network),
@@ -116,9 +114,19 @@ def _converter() -> Converter:
     converter.register_structure_hook_func(lambda kind: kind == Address,
                                            lambda raw, _: _address(raw, ipaddress.ip_address))
     converter.register_structure_hook_func(lambda kind: kind == tuple[str, ...], lambda raw, _: _words(raw))
-    for shape in (OpenPort, Agent, Ssh, Testability, Device):  # the last one takes the hooks of the others
+    for shape in (OpenPort, Agent, Ssh, Device):  # the last one takes the hooks of the others
         converter.register_structure_hook(shape, table_hook(shape, converter))
     return converter
+
+
+def _testability(raw: Any) -> Settings:
+    """The table of the AUTOSAR testability protocol, which is its upper tester's own."""
+    if not isinstance(raw, dict):
+        raise Fault(f"{raw!r} is not allowed; a table is due")
+    try:
+        return settings_of(raw)
+    except UsageError as error:
+        raise Fault(str(error)) from None
 
 
 def _word(raw: Any, allowed: tuple[str, ...]) -> str:

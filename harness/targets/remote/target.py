@@ -81,7 +81,7 @@ def _target(profile: Profile, spec: str, way: Way, injector: Injector, driver: D
                         upper=upper, injector=injector, timing=timing_of(known, tolerance_ns), ports=ports,
                         ends=_both(ends), foresee=agentless.foresee if agentless is not None else None,
                         closers=[way.ear.close, let_go, driver.close],
-                        begin=agentless.begin if agentless is not None else lambda: None)
+                        begin=agentless.begin if agentless is not None else driver.begin)
 
 
 def _both(ends: dict[str, Addresses]) -> dict[str, Addresses]:

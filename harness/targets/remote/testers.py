@@ -22,14 +22,15 @@ from .device import Device
 class Driver:
     """An upper tester, and how to let go of it.
 
-    `version` is what the device says of itself, "" if nothing; `features` what of the profile's it cannot do or tell;
-    `said` is its hello in a few words.
+    `version` is what the device says of itself, "" if nothing; `said` is its hello in a few words; `begin` is called
+    when a case begins.
     """
 
     upper: UpperTester
     said: str
     version: str = ""
     close: Callable[[], None] = lambda: None
+    begin: Callable[[], None] = lambda: None
 
 
 def _nobody(device: Device, file: str, clock: Clock) -> Driver:
@@ -42,10 +43,22 @@ def _not_yet(device: Device, file: str, clock: Clock) -> Driver:
     raise TargetError(f"{file}: remote.upper: {device.upper!r} is not there yet; allowed: none")
 
 
+def _testability(device: Device, file: str, clock: Clock) -> Driver:
+    from ...upper.testability.upper import TpspUpperTester  # other devices do without
+
+    assert device.testability is not None  # the document asks for it
+    upper = TpspUpperTester.of(device.testability)
+    try:
+        upper.open()
+    except TargetError as error:
+        raise TargetError(f"{file}: remote.testability: {error}") from None
+    return Driver(upper=upper, said=upper.said, close=upper.close_driver, begin=upper.revive)
+
+
 TESTERS: Final[dict[str, Callable[[Device, str, Clock], Driver]]] = {
     "none": _nobody,
     "agent": _not_yet,
     "ssh": _not_yet,
-    "testability": _not_yet,
+    "testability": _testability,
 }
 """How each upper tester is made, of the device, its file, and the clock that waits for it."""

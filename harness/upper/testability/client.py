@@ -153,6 +153,13 @@ class Client:
         while (octets := self.channel.receive()) is not None:
             self._take(octets)
 
+    def wait(self, until: float) -> bool:
+        """Take a message that comes until an instant of the monotonic clock; False if none does. Raises TargetError."""
+        octets = self.channel.receive(until)
+        if octets is not None:
+            self._take(octets)
+        return octets is not None
+
     # -- what comes --------------------------------------------------------------------------------------------------
 
     def _take(self, octets: bytes) -> None:

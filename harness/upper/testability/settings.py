@@ -53,7 +53,7 @@ class Settings:
     options: Mapping[str, tuple[int, int]]
 
 
-def settings_of(table: Mapping[str, Any], *, where: str) -> Settings:
+def settings_of(table: Mapping[str, Any], *, where: str = "") -> Settings:
     """The settings that a table of a target's file says; `where` names it in errors. Raises UsageError."""
     reader = _Table(table, where)
     reader.known(_KEYS)
@@ -77,29 +77,33 @@ def settings_of(table: Mapping[str, Any], *, where: str) -> Settings:
 def _endpoint(reader: _Table) -> Endpoint:
     for name in ("transport", "address", "port"):
         if name not in reader.values:
-            raise UsageError(f"{reader.where}: {name}: missing; the document fixes no {name}, so the file has to")
+            raise UsageError(f"{reader.place}{name}: missing; the document fixes no {name}, so the file has to")
     transport: Transport = "tcp" if reader.choice("transport", get_args(Transport), "") == "tcp" else "udp"
     return Endpoint(transport=transport, address=reader.address("address"), port=reader.whole("port", 0, 1, 0xFFFF),
                     source=reader.address("source") if "source" in reader.values else "")
 
 
 def _vendor(name: str, table: Mapping[str, Any], where: str) -> Primitive:
-    reader = _Table(table, f"{where}: primitives.{name}")
+    reader = _Table(table, _below(where, f"primitives.{name}"))
     reader.known(_PRIMITIVE_KEYS)
     for wanted in ("group", "number"):
         if wanted not in table:
-            raise UsageError(f"{reader.where}: {wanted}: missing")
+            raise UsageError(f"{reader.place}{wanted}: missing")
     return Primitive(name=name, group=reader.whole("group", 0, 0, 0x7F), number=reader.whole("number", 0, 0, 0xFF),
                      request=reader.types("request"), response=reader.types("response"),
                      event=reader.types("event") if "event" in table else None)
 
 
 def _option(name: str, table: Mapping[str, Any], where: str) -> tuple[int, int]:
-    reader = _Table(table, f"{where}: options.{name}")
+    reader = _Table(table, _below(where, f"options.{name}"))
     reader.known(("id", "octets"))
     if "id" not in table:
-        raise UsageError(f"{reader.where}: id: missing; it is the paramId")
+        raise UsageError(f"{reader.place}id: missing; it is the paramId")
     return reader.whole("id", 0, 0, 0xFFFF), reader.whole("octets", 4, 1, 8)
+
+
+def _below(where: str, name: str) -> str:
+    return f"{where}: {name}" if where else name
 
 
 class _Table:
@@ -107,15 +111,15 @@ class _Table:
 
     def __init__(self, values: Mapping[str, Any], where: str) -> None:
         self.values = values
-        self.where = where
+        self.place = f"{where}: " if where else ""
 
     def _wrong(self, name: str, wanted: str) -> UsageError:
-        return UsageError(f"{self.where}: {name} = {self.values[name]!r}: {wanted}")
+        return UsageError(f"{self.place}{name} = {self.values[name]!r}: {wanted}")
 
     def known(self, names: Sequence[str]) -> None:
         for name in self.values:
             if name not in names:
-                raise UsageError(f"{self.where}: {name}: no such key; there are {', '.join(names)}")
+                raise UsageError(f"{self.place}{name}: no such key; there are {', '.join(names)}")
 
     def whole(self, name: str, default: int, least: int, most: int) -> int:
         value = self.values.get(name, default)

@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ...wire.clock import SECOND, Outcome
+from ...wire.clock import Outcome
 from ...wire.errors import TargetError
 from ...wire.segment import Flow
-from ..base import DEFAULT_BACKLOG, Half, NotApplicable
+from ..base import DEFAULT_BACKLOG, Half, NotApplicable, Unseen
+from .channel import Channel, Inside
 from .client import Answer, Client, Event, Pending
 from .primitives import HALVES, NO_END, PARAMETERS, PUSH, URGENT
 from .results import ERRNO
@@ -51,11 +52,8 @@ class TpspSocket:
 class TpspCall:
     """A call under way: `attempt` is its error and value, None as long as there is no outcome.
 
-    `cannot_tell` says why the target's silence proves nothing, "" if it does; `delay_ns` is how much later than the
-    wire its outcome may come.
+    `cannot_tell` says why the target's silence proves nothing, "" if it does.
     """
-
-    delay_ns = round(_DELAY_S * SECOND)
 
     def __init__(self, name: str, client: Client, attempt: Callable[[], tuple[str, Any] | None],
                  cannot_tell: str = "") -> None:
@@ -75,9 +73,23 @@ class TpspCall:
             self._ended = self._attempt()
         return None if self._ended is None else Outcome(call=self, error=self._ended[0], value=self._ended[1])
 
+    def settle(self) -> Outcome | None:
+        """The outcome if there is one by now, or an event's way later. Raises TargetError."""
+        until = time.monotonic() + _DELAY_S
+        while (outcome := self.poll()) is None and self._client.wait(until):
+            pass
+        return outcome
+
 
 class TpspUpperTester:
     """Drives the sockets of one target."""
+
+    @classmethod
+    def of(cls, settings: Settings, *, inside: Inside = contextlib.nullcontext) -> TpspUpperTester:
+        """The upper tester of a target's file; `inside` enters the namespace that its socket is to be made in."""
+        channel = Channel(settings.endpoint, limit_s=settings.answer_limit_s, order=settings.byte_order, inside=inside)
+        return cls(Client(channel, vendor=settings.vendor, service=settings.service, order=settings.byte_order,
+                          version=settings.version), settings)
 
     def __init__(self, client: Client, settings: Settings) -> None:
         self._client = client
@@ -92,6 +104,13 @@ class TpspUpperTester:
     def warnings(self) -> tuple[str, ...]:
         """What the target gets wrong in the protocol and can be understood all the same."""
         return tuple(self._client.warnings)
+
+    @property
+    def said(self) -> str:
+        """The module's hello in a few words."""
+        told = ".".join(map(str, self._client.told_version)) or f"{self._client.version}, as its file says"
+        slips = f"; but {'; '.join(self.warnings)}" if self.warnings else ""
+        return f"AUTOSAR testability {told} at {self._settings.endpoint}{slips}"
 
     def open(self) -> None:
         """Reach the module and begin with no socket. Raises TargetError."""
@@ -378,15 +397,15 @@ class TpspUpperTester:
 
     def pending_error(self, handle: object) -> str:
         """Not told."""
-        raise NotApplicable("the testability protocol does not tell the error that waits on a socket")
+        raise Unseen("the testability protocol does not tell the error that waits on a socket")
 
     def state(self, flow: Flow) -> str:
-        """Not told."""
-        raise NotApplicable("the testability protocol does not tell the state of a connection")
+        """Not told: what the target sends has to show it."""
+        return ""
 
     def listening(self, address: bytes, port: int) -> bool:
         """Not told."""
-        raise NotApplicable("the testability protocol does not tell who listens")
+        raise Unseen("the testability protocol does not tell who listens")
 
     def half_open(self, port: int) -> int:
         """Not told."""

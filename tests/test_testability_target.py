@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A device of our own that is driven by the testability protocol and by nothing else, over UDP and TCP, 1.1 and 1.2."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from remote_device import DEVICE, RemoteDevice, remote_device
+
+from harness import doctor
+
+pytestmark = pytest.mark.skipif(doctor.missing("lab") is not None, reason=str(doctor.missing("lab")))
+
+WAYS = ("testability", "testability-tcp", "testability-1.1", "testability-tcp-1.1")
+KNOWN = {"pass", "not-applicable", "advice", "known-deviation"}
+LIMIT_S = 120
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteDevice]:
+    with remote_device(tmp_path_factory.mktemp("device"), short=True) as made:
+        yield made
+
+
+def run(device: RemoteDevice, command: str, *words: str) -> subprocess.CompletedProcess[str]:
+    done: subprocess.CompletedProcess[str] = device.run([sys.executable, "-m", "harness", *command.split(), *words],
+                                                        capture_output=True, text=True, timeout=LIMIT_S)
+    return done
+
+
+def play(device: RemoteDevice, file: Path, *words: str) -> tuple[int, dict[str, list[Any]], str]:
+    """Run a part of the suite: exit status, the cases by their verdicts, and what was said."""
+    results = device.folder / "run" / "results.json"
+    results.unlink(missing_ok=True)
+    done = run(device, "run", *words, "--target", str(file), "--results", str(results), "--no-allure")
+    found: dict[str, list[Any]] = {}
+    for case in json.loads(results.read_text())["cases"] if results.exists() else []:
+        found.setdefault(case["verdict"], []).append(case)
+    return done.returncode, found, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_opening_closing_and_aborting(device: RemoteDevice, way: str) -> None:
+    """Nothing fails of what passes where the kernel itself is asked, and much applies."""
+    status, found, said = play(device, device.file(way), "handshake", "close/states", "abort/abort", "--family", "ipv4")
+    assert status == 0, said
+    assert found.keys() <= KNOWN
+    assert len(found["pass"]) > 100, said
+    if way.endswith("1.1"):
+        assert "the target's testability module has no TCP.SHUTDOWN" in said
+    assert any("api" in case["proof"] for case in found["pass"])
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+def test_data_both_ways_over_ipv6(device: RemoteDevice, way: str) -> None:
+    status, found, said = play(device, device.file(way), "sequence", "options/mss", "fragments", "--family", "ipv6")
+    assert status == 0, said
+    assert found.keys() <= KNOWN
+    assert len(found["pass"]) > 40, said
+
+
+def test_check_says_who_is_there(device: RemoteDevice) -> None:
+    done = run(device, "target check", str(device.file("testability-tcp-1.1")))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"AUTOSAR testability 1.1.0 at tcp {DEVICE['ipv4']} port " in done.stdout
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+def test_a_module_that_is_not_there_is_a_line(device: RemoteDevice, way: str) -> None:
+    file = device.file(way)
+    device.stop_last()
+    status, found, said = play(device, file, "handshake/passive")
+    assert (status, found) == (3, {}), said
+    assert "remote.testability: testability module at" in said
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+def test_a_module_that_hangs_in_a_run_is_an_error_of_its_cases_alone(device: RemoteDevice, way: str) -> None:
+    """Stopped for a while, it answers nothing: the cases of that while end in the verdict error, the others do not."""
+    file = device.file(way, answer_limit_s="0.5")
+    process = device.last
+    stop = threading.Timer(3.0, process.send_signal, [signal.SIGSTOP])
+    go_on = threading.Timer(5.0, process.send_signal, [signal.SIGCONT])
+    stop.start()
+    go_on.start()
+    status, found, said = play(device, file, "handshake", "close/states", "--family", "ipv4")
+    stop.join()
+    go_on.join()
+    assert status == 3, said
+    assert found.keys() <= KNOWN | {"error"}
+    assert 0 < len(found["error"]) < 20, said
+    assert any("within 0.5 s" in case["reason"] for case in found["error"]), said
+    assert len(found["pass"]) > 50, said
