@@ -17,7 +17,7 @@ import click
 
 from . import __version__
 from .probing.commands import profile
-from .qualification.commands import matrix
+from .qualification.commands import bundle, diff, matrix, qualify
 from .targets.stacks.commands import target
 from .upper.agent_command import agent
 from .upper.testability.commands import testability_server
@@ -309,29 +309,10 @@ def _show_case(name: str) -> int:
     return 0
 
 
-@cli.command("diff", short_help="Show where two results differ.")
-@click.argument("left", metavar="A.json", type=click.Path(path_type=Path))
-@click.argument("right", metavar="B.json", type=click.Path(path_type=Path))
-@click.option("--exact", is_flag=True, help="Compare everything, captures too, but for wall figures and paths.")
-@click.option("--findings", is_flag=True, help="Other findings under the same verdict are a difference.")
-@click.option("--missing", is_flag=True, help="A case that one run lacks without a word is a difference.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def diff(left: Path, right: Path, exact: bool, findings: bool, missing: bool, as_json: bool) -> int:
-    """Show where two results files, or journals, differ: verdict by verdict, or in everything.
-
-    Exit status: 0 no difference, 1 differences, 2 usage, 4 no case ran in both.
-    """
-    from .report.difference import difference, print_difference
-
-    found = difference(left, right, exact=exact)
-    if as_json:
-        click.echo(found.as_json(findings=findings, missing=missing))
-    else:
-        print_difference(found, sys.stdout, findings=findings, missing=missing)
-    return found.status(findings=findings, missing=missing)
-
-
+cli.add_command(diff)
 cli.add_command(matrix)
+cli.add_command(qualify)
+cli.add_command(bundle)
 
 
 # -- the machine ------------------------------------------------------------------------------------------------------

@@ -143,6 +143,10 @@ def pytest_configure(config: pytest.Config) -> None:
     real_clock = config.getoption("real_clock")
     run = {"tool": f"tcpqual {__version__}", "clock": clock_of(profile), "seed": config.getoption("seed"),
            "kernel": _kernel()}
+    if _is_for_cases(config):
+        from .suite import digest
+
+        run |= {"catalogue": load().digest(), "suite": digest()}
     recorder = Recorder(
         config, path=Path(config.getoption("results")),
         target=describe(config.getoption("target"), real_clock=real_clock), run=run,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from .requirements.catalogue import hash_of
 from .wire.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _PACKAGE: Final = Path(__file__).resolve().parent
 _NEAR: Final = 3
 _PLUGINS: Final = ("harness.plugin", "xdist.plugin", "allure_pytest.plugin", "no:terminal", "no:cacheprovider")
+_SOURCES: Final = (".py", ".toml", ".pkt")
 _OK: Final = 0
 _NO_TESTS: Final = 5
 
@@ -39,6 +41,16 @@ def suite() -> Path:
         if folder.is_dir():
             return folder
     raise UsageError("no cases: this installation carries none; name a file or folder of cases")
+
+
+def digest() -> str:
+    """What tells this suite of cases from another: the beginning of a hash of all its files, "" if there is none."""
+    try:
+        root = suite()
+    except UsageError:
+        return ""
+    files = sorted(path for path in root.rglob("*") if path.suffix in _SOURCES and path.is_file())
+    return hash_of((path.relative_to(root).as_posix(), path.read_bytes()) for path in files)
 
 
 def node_ids(name: str, families: Sequence[str], root: Path | None = None) -> list[str]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .. import __version__
 from ..campaign import writable
 from ..report.matrix import Matrix, build, read
 from ..report.matrix_document import Changes, as_document, changes, load_old
@@ -18,6 +17,7 @@ from ..report.matrix_page import Written, write_matrix
 from ..report.matrix_text import lines, markdown
 from ..suite import collect, suite
 from ..wire.errors import UsageError
+from .provenance import tool
 
 DONE: Final = 0
 WORSE: Final = 1
@@ -58,11 +58,6 @@ def make(order: Order, say: Callable[[str], object]) -> int:
     if found is not None and not found.compared:
         return NOTHING_COMPARED
     return WORSE if order.fail_on_worse and found is not None and any(shift.worse for shift in found.shifts) else DONE
-
-
-def tool() -> str:
-    """What made a document: the program and its version."""
-    return f"tcpqual {__version__}"
 
 
 def rules_by_case() -> dict[str, tuple[str, ...]]:

@@ -211,8 +211,15 @@ def _column(path: Path, document: Mapping[str, Any]) -> Column:
     for entry in document["left_out"]:
         left_out.setdefault(str(entry["id"]), one_line(str(entry["why"])))
     target = document["target"]
-    return Column(label=one_line(str(target.get("name") or "")) or "unnamed", path=path, target=target,
+    return Column(label=called(str(target.get("name") or "")), path=path, target=target,
                   run=document["run"], wall_s=float(document["wall_s"]), records=records, left_out=left_out)
+
+
+def called(name: str) -> str:
+    """A target's name; a profile file's is not where it stands."""
+    text = one_line(name)
+    path, is_file, variant = text.partition(".toml")
+    return (path.rpartition("/")[2] + is_file + variant if is_file else text) or "unnamed"
 
 
 def _label(columns: Sequence[Column]) -> tuple[Column, ...]:

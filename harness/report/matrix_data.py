@@ -142,7 +142,7 @@ def _target(column: Column, places: Sequence[Key], rules: Mapping[str, int], str
             captures.append("-")
             commands.append(0)
             continue
-        tail = _tail(record)
+        tail = capture_tail(record)
         captures.append(_capture_letter(base, tail, root))
         if tail:
             tails[number] = strings.add(tail)
@@ -164,8 +164,8 @@ def _runs(tails: Mapping[int, int], count: int) -> list[int]:
     return [tails.get(number, -1) for number in range(count)]
 
 
-def _tail(record: Record) -> str:
-    """Where a capture lies below the folder `captures` of its run; "" if it is not said."""
+def capture_tail(record: Record) -> str:
+    """Where a record's capture lies below the folder `captures` of its run; "" if it is not said."""
     capture = str(record["capture"] or "").replace("\\", "/")
     _, found, tail = capture.rpartition("/captures/")
     if not found and capture.startswith("captures/"):

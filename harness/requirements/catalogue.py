@@ -187,6 +187,11 @@ class Catalogue:
             self._table = {row.id: row.requirement for row in self._rows.values()}
         return tuple(self._rows.values())
 
+    def digest(self) -> str:
+        """What tells this catalogue from another: the beginning of a hash of all its files."""
+        files = sorted((file.name, file.read_bytes()) for file in self._folder.iterdir() if file.name.endswith(".toml"))
+        return hash_of(files)
+
     def rfcs(self) -> tuple[int, ...]:
         """The numbers of the RFCs there are files of."""
         if self._names is None:
@@ -222,6 +227,17 @@ class Catalogue:
         ids = [requirement.id for requirement in self.all()] + [row.id for row in self.rows()]
         near = difflib.get_close_matches(identifier.upper(), ids, n=3)
         return f"; did you mean {' or '.join(near)}?" if near else "; `tcpqual list --requirements` names all"
+
+
+def hash_of(files: Iterable[tuple[str, bytes]]) -> str:
+    """Twelve digits of the SHA-256 of these files, their names included."""
+    import hashlib  # its own import costs more than most runs' catalogue
+
+    whole = hashlib.sha256()
+    for name, octets in files:
+        whole.update(f"{name}\0{len(octets)}\0".encode())
+        whole.update(octets)
+    return whole.hexdigest()[:12]
 
 
 @cache
