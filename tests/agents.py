@@ -35,7 +35,9 @@ def built(*flags: str) -> Path:
 
 
 def command(name: str) -> list[str]:
-    """How to start an agent: `c` or `python`."""
+    """How to start an agent: `c`, `python`, or `elsewhere`, the one in C as it is where nothing is known of Linux."""
+    if name == "elsewhere":
+        return [str(built("-std=c99", "-U__linux__", "-D_GNU_SOURCE"))]
     return [str(built())] if name == "c" else [sys.executable, str(PYTHON_SOURCE)]
 
 

@@ -8,11 +8,16 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from agents import NAMES, over_pair
 
+from harness.lower import states
+from harness.lower.application import Application
+from harness.lower.verdict import Mismatch
+from harness.targets.base import Target
 from harness.upper.agent import Agent, AgentUpperTester
 from harness.upper.base import NotApplicable
 from harness.upper.commands import NumberedSocket
@@ -25,7 +30,6 @@ from harness.wire.segment import Flow
 
 ADDRESSES = {"ipv4": socket.inet_pton(socket.AF_INET, "127.0.0.1"),
              "ipv6": socket.inet_pton(socket.AF_INET6, "::1")}
-KEY = b"a key of these tests"
 LIMIT_S = 5.0
 PORT = 7000
 
@@ -438,3 +442,51 @@ def test_silence_is_noticed(world: World) -> None:
     os.kill(world.processes[-1].pid, 18)
     world.upper.revive()
     assert world.upper.half_open(1) == 0
+
+
+# -- in a lab --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["sock_diag", "procfs"])
+def driven(name: str, linux: Target, request: pytest.FixtureRequest) -> Iterator[Target]:
+    """This machine's kernel as a target, driven by an agent that tells states by either way."""
+    words = ("--procfs",) if request.param == "procfs" else ()
+    inside = linux.upper._namespace.entered  # type: ignore[attr-defined]
+    upper = AgentUpperTester(Agent(lambda: over_pair(name, *words, inside=inside)))
+    yield replace(linux, upper=upper)
+    upper.close_driver()
+
+
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_states_that_segments_bring_about(driven: Target, new_case: Any, family: str) -> None:
+    """Each is asserted on the way, and a mistake of the agent's would be a mismatch."""
+    case = new_case(family, driven)
+    application = Application(case)
+    listener = application.listen()
+    peer = case.peer(target_port=listener.port)
+    assert listener.half_open == 0
+    states.syn_received(peer, listener)
+    assert listener.half_open == 1
+    assert states.syn_sent(case.peer(), application)
+    for reach in (states.established, states.close_wait, states.last_ack, states.fin_wait_1, states.fin_wait_2,
+                  states.closing, states.time_wait):
+        reach(case.peer(target_port=listener.port), listener)
+    assert listener.half_open == 1
+    listener.expect_listening()
+    listener.close()
+    assert not driven.upper.listening(case.addresses.target, listener.port)
+
+
+def test_what_a_case_asks_at_its_deadline_the_agent_is_asked(driven: Target, new_case: Any) -> None:
+    """A read that ends while its wake is still on the way is not taken for one that waits."""
+    case = new_case(target=driven)
+    listener = Application(case).listen()
+    peer = case.peer(target_port=listener.port)
+    connection = states.established(peer, listener)
+    pending = connection.receive()
+    pending.expect_open()
+    driven.upper.agent.hear = lambda: None  # type: ignore[attr-defined]
+    peer.send(". 1:4(3) ack 1")
+    peer.expect(". 1:1(0) ack 4")
+    with pytest.raises(Mismatch, match="recv"):
+        pending.expect_open()

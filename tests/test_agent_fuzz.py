@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from test_agent_protocol import Raw
 
 from harness.upper.agent import Agent, AgentUpperTester
-from harness.upper.base import STATES, NotApplicable
+from harness.upper.base import STATES, NotApplicable, Unseen
 from harness.upper.handshake import HELLO, LIVENESS, MAGIC, QUESTION, REFUSAL, WAKE, AgentHello, greeting
 from harness.upper.messages import COMMAND, LONGEST, RESULT, Op, Result, endpoint, message, text
 from harness.upper.messages import command as request
@@ -380,15 +380,17 @@ def test_hello_that_offers_half_of_what_belongs_together() -> None:
 
 
 def test_what_is_not_offered_is_not_applicable() -> None:
-    few = AgentHello(version=1, commands=Op.STATE.bit, longest=LONGEST, sockets=8, name="few", agent_version="0",
+    few = AgentHello(version=1, commands=Op.SOCKET.bit, longest=LONGEST, sockets=8, name="few", agent_version="0",
                      system="")
-    upper = AgentUpperTester(Agent(lambda: Fake([None], hello=few).stream(), key=KEY, limit_s=0.3))
+    upper = AgentUpperTester(Agent(lambda: Fake([], hello=few).stream(), key=KEY, limit_s=0.3))
     for ask, op in ((lambda: upper.listen(HERE, 7, backlog=1, options={}), "LISTEN"),
                     (lambda: upper.connect(FLOW, options={}), "CONNECT"), (lambda: upper.half_open(7), "HALF_OPEN"),
                     (lambda: upper.listening(HERE, 7), "LISTENING")):
         with pytest.raises(NotApplicable, match=f"few does not offer {op} by its agent"):
             ask()
-    assert upper.state(FLOW) == "ESTABLISHED"
+    with pytest.raises(Unseen):
+        upper.listening(HERE, 7)
+    assert upper.state(FLOW) == ""  # the wire shows it
 
 
 def test_messages_are_no_longer_than_the_agent_takes() -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 from ..wire.clock import Outcome
 from ..wire.errors import TargetError
 from ..wire.segment import Flow
-from .base import STATES, Call, Half, NotApplicable
+from .base import STATES, Call, Half, NotApplicable, Unseen
 from .messages import HALVES, Malformed, Op, Reader, Result, endpoint, text
 
 T = TypeVar("T")
@@ -24,6 +24,8 @@ Ended = tuple[str, Any]
 
 _WAITS: Final = ("EAGAIN", "EWOULDBLOCK", "EINPROGRESS")
 _UNKNOWN_OPTION: Final = ("ENOPROTOOPT", "EOPNOTSUPP")
+_LOOKS: Final = (Op.ERROR, Op.LISTENING)
+"""Commands that only look at the target."""
 _NO_PORT: Final = ("EADDRINUSE", "EADDRNOTAVAIL", "EACCES")
 
 
@@ -83,7 +85,8 @@ class CommandUpperTester:
 
     def _offered(self, op: Op) -> None:
         if not self._speaker.offers(op):
-            raise NotApplicable(f"{self._speaker.name} does not offer {op.name} by its {self._speaker.way}")
+            missing = f"{self._speaker.name} does not offer {op.name} by its {self._speaker.way}"
+            raise Unseen(missing) if op in _LOOKS else NotApplicable(missing)
 
     def _on(self, op: Op, handle: object, fields: bytes = b"") -> Result:
         socket = self._socket_of(handle)
@@ -213,8 +216,11 @@ class CommandUpperTester:
         return result.error or str(self._read(Op.ERROR, result, lambda reader: reader.text("the error")))
 
     def state(self, flow: Flow) -> str:
-        """The connection's state; "", which is none of `STATES`, once all has failed and a case cleans up."""
-        if self._speaker.failure is not None:
+        """The connection's state; "", which is none of `STATES`, where it is not told.
+
+        That is where the other side does not offer it, and once all has failed and a case cleans up.
+        """
+        if self._speaker.failure is not None or not self._speaker.offers(Op.STATE):
             return ""
         return str(self._value(Op.STATE, _ends(flow), _state))
 
