@@ -133,7 +133,7 @@ def test_no_established_connection_is_lost(case, upper, profile, how):
         if reset:
             peer.expect_one_of(["R 1:1(0)", "R. 1:1(0) ack 1"])
     for _ in range(0 if how == "third segment" else 12):
-        case.peer(target_port=listener.port).send("S 0:0(0) win 65535 <mss 1460>")
+        expect_excess_syn_refused(case.peer(target_port=listener.port), profile)
     case.sentinel()
     for peer in peers:
         peer.expect_state("ESTABLISHED")

@@ -38,6 +38,11 @@ def admits_under_attack(profile):
     return profile.feature("syn_cookies") or profile.feature("half_open_eviction")
 
 
+def refuses(profile):
+    """True if a SYN that finds no room may be reset instead of dropped."""
+    return profile.states("accept_backlog_overflow") and profile.policy("accept_backlog_overflow") == "reset"
+
+
 def room_of(profile):
     """How many half-open connections the listener has room for."""
     extra = profile.limit("accept_backlog_extra") if profile.states("accept_backlog_extra") else 0
@@ -80,13 +85,13 @@ def exchange(peer, connection):
 def test_legal_client_meets_what_the_profile_says(case, upper, profile):
     """With cookies or eviction a client that completes its handshake is served though the backlog is full.
 
-    With neither, its SYN is dropped, and connects when it comes again once the forged entries are given up.
+    With neither, its SYN is dropped or reset, as the profile says, and connects when it comes again once the forged entries are given up.
     """
     listener, _ = flooded(case, upper)
     client = case.peer(target_port=listener.port)
     if not admits_under_attack(profile):
         client.send("S 0:0(0) win 65535 <mss 1460>")
-        client.expect_silence()
+        client.expect_silence(allow=["R. 0:0(0) ack 1"] if refuses(profile) else [])
         case.pause(life_of_an_entry(profile)[1])
     expect_service(client, listener)
 

@@ -21,10 +21,14 @@ def link_mss(case, family):
 
 
 def expect_full_segments(peer, connection, size, count=3):
-    """The application sends `count` segments' worth; each one has to be of that size."""
+    """The application sends `count` segments' worth; each one has to be of that size.
+
+    Each is acknowledged, since the target's first window may be a single segment (RFC 5681, 3.1).
+    """
     connection.send(size * count)
     for index in range(count):
         peer.expect(f". {1 + index * size}:{1 + (index + 1) * size}({size}) ack 1")
+        peer.send(f". 1:1(0) ack {1 + (index + 1) * size}")
 
 
 def expect_default_segments(peer, connection, size, count=3):
