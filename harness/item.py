@@ -19,7 +19,7 @@ from .lower.case import Case
 from .lower.verdict import Mismatch, Step
 from .requirements.catalogue import load
 from .targets.base import Target
-from .targets.judgement import Judgement, explained
+from .targets.judgement import Judgement, entry_for
 from .upper.base import NotApplicable
 from .wire.capture import write_capture
 from .wire.clock import SECOND
@@ -115,9 +115,8 @@ def what_ended(item: pytest.Item, case: Case, target: Target, raised: BaseExcept
     try:
         if raised is None:
             case.finish()
-        elif isinstance(raised, Mismatch) and explained(
-                raised.finding, target.profile.ledger, ledger_name(item), family_of(item),
-                target.version).deviation is not None:
+        elif isinstance(raised, Mismatch) and entry_for(
+                raised.finding, target.profile.ledger, ledger_name(item), family_of(item), target.version) is not None:
             case.look_at_the_rest()
     except Exception as error:
         return error

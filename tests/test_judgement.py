@@ -13,7 +13,7 @@ from harness.targets.judgement import Judgement, judge
 from harness.targets.ledger import Deviation, Ledger
 from harness.targets.versions import VersionRange
 from harness.upper.base import NotApplicable
-from harness.wire.errors import LinkError, ScriptError
+from harness.wire.errors import LinkError, ScriptError, TargetError
 
 CASE = "closed/reset::syn"
 
@@ -203,6 +203,32 @@ def test_no_ledger_entry_applies_to_a_fingerprint():
     judgement = judged(PINNED, ledger=(known,))
     assert judgement.findings == (PINNED,)
     assert judgement.verdict is Verdict.UNEXPECTED_PASS
+
+
+def test_what_comes_behind_is_excused_once_if_the_entry_says_what():
+    one, behind = finding(), finding(expected="nothing more", got="R 0:0(0)")
+    known = deviation(more=re.compile(r"R 0:0\(0\)"))
+    assert judged(one, behind, error=Mismatch(one), ledger=(known,)).verdict is Verdict.KNOWN_DEVIATION
+    assert judged(one, behind, behind, error=Mismatch(one), ledger=(known,)).verdict is Verdict.FAIL
+    other = finding(expected="nothing more", got="R 1:1(0)")
+    assert judged(one, other, error=Mismatch(one), ledger=(known,)).verdict is Verdict.FAIL
+    assert judged(behind, error=Mismatch(behind), ledger=(known,)).verdict is Verdict.FAIL
+
+
+def test_a_death_that_the_ledger_knows_is_a_known_deviation():
+    died = TargetError("slirp: died of SIGBUS while it took a packet; standard error: nothing")
+    known = deviation(got=re.compile(r"slirp: died of SIG(BUS|SEGV) while .*"))
+    judgement = judged(error=died, ledger=(known,))
+    assert (judgement.verdict, judgement.reason) == (Verdict.KNOWN_DEVIATION, "it acknowledges")
+    assert judgement.findings[-1].got == str(died)
+    assert judged(finding(requirement="RFC9293-MUST-3"), error=died, ledger=(known,)).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("error", [TargetError("slirp: said nothing for 10 s"), LinkError("slirp: died of SIGBUS"),
+                                   TargetError("slirp: died of SIGBUS while it took a packet")])
+def test_another_error_is_one_whatever_the_ledger_says(error):
+    known = deviation(got=re.compile(r"slirp: died of SIGBUS"))
+    assert judged(error=error, ledger=(known,)).verdict is Verdict.ERROR
 
 
 def test_what_the_ledger_knows_excuses_no_second_one():

@@ -85,7 +85,8 @@ def exchange(peer, connection):
 def test_legal_client_meets_what_the_profile_says(case, upper, profile):
     """With cookies or eviction a client that completes its handshake is served though the backlog is full.
 
-    With neither, its SYN is dropped or reset, as the profile says, and connects when it comes again once the forged entries are given up.
+    With neither, its SYN is dropped or reset, as the profile says, and connects when it comes again once the forged
+    entries are given up.
     """
     listener, _ = flooded(case, upper)
     client = case.peer(target_port=listener.port)

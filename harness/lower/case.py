@@ -463,6 +463,12 @@ class Case:
         """Send an IP packet, octets or scapy's, that belongs to no peer."""
         return self.injector.send_packet(bytes(packet), step=self.step("injector", text))
 
+    def expect_no_icmp(self, *, rule: str | None = None) -> None:
+        """No ICMP message may have come by now; what waits has to be proven before, by a sentinel. Raises Mismatch."""
+        if self._icmp:
+            _, step = self._icmp.pop(0)
+            raise self.mismatch(expected="no ICMP message", got=step.text, step=step, rule=rule)
+
     def expect_icmp(self, kind: int, code: int, *, quoting: bytes = b"", rule: str | None = None) -> IcmpMessage:
         """An ICMP message of that type and code; `quoting` must stand in the packet that it quotes."""
         until = self.deadline()

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 
 from ..lower.fingerprint import SOURCE
 from ..lower.verdict import NOTHING_MORE, Finding, Inconclusive, Mismatch, Verdict, worst
+from ..requirements import load
 from ..upper.base import NotApplicable
-from .ledger import Ledger
+from ..wire.errors import TargetError
+from .ledger import Deviation, Ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,21 +37,24 @@ def judge(findings: Sequence[Finding], error: BaseException | None, *, ledger: L
     does not do what it need not, and that makes the case not applicable, never a pass. What the case leaves out does
     not excuse what it has found before, and neither does a target that could not be brought to where the case begins:
     a MUST that the oracle saw broken on the way is a failure. What is not as the profile pins it has no say in this.
+    A target that dies is an error, unless the ledger knows that it dies in this case, and how.
     """
-    known = tuple(explained(finding, ledger, case_id, family, version) for finding in findings)
+    known = explanations(findings, ledger, case_id, family, version)
     ruled = tuple(finding for finding in known if finding.source != SOURCE)
     verdict = worst(ruled)
     if isinstance(error, NotApplicable) and verdict is not Verdict.FAIL:
         return Judgement(verdict=Verdict.NOT_APPLICABLE, reason=str(error), findings=known)
     if isinstance(error, Inconclusive) and verdict is not Verdict.FAIL:
         return Judgement(verdict=Verdict.INCONCLUSIVE, reason=str(error), findings=known)
+    if isinstance(error, TargetError) and (known_end := ledger.end(case_id, family, version, str(error))) is not None:
+        ended = Finding(requirement=known_end.requirement, level=str(load().get(known_end.requirement).level),
+                        source="case", expected="a target that lives", got=str(error), deviation=known_end.reason)
+        decisive_end = ended if verdict in (Verdict.PASS, Verdict.KNOWN_DEVIATION) else _decisive(ruled, verdict)
+        return Judgement(verdict=decisive_end.verdict, reason=_reason(decisive_end), findings=(*known, ended))
     if error is not None and not isinstance(error, (Mismatch, NotApplicable, Inconclusive)):
         return Judgement(verdict=Verdict.ERROR, reason=f"{type(error).__name__}: {error}", findings=known)
     if verdict is not Verdict.PASS:
-        # What the case itself demanded says more than what the oracle noticed on the way.
-        decisive = sorted((finding for finding in ruled if finding.verdict is verdict),
-                          key=lambda finding: finding.source != "case")
-        return Judgement(verdict=verdict, reason=_reason(decisive[0]), findings=known)
+        return Judgement(verdict=verdict, reason=_reason(_decisive(ruled, verdict)), findings=known)
     if not ruled and not _SEEN & set(proof):
         return Judgement(verdict=Verdict.INCONCLUSIVE, findings=known,
                          reason="the case demanded no segment of the target, so nothing was seen that could pass")
@@ -62,16 +67,39 @@ def judge(findings: Sequence[Finding], error: BaseException | None, *, ledger: L
     return Judgement(verdict=verdict, reason=_reason(ruled[0]) if ruled else "", findings=known)
 
 
-def explained(finding: Finding, ledger: Ledger, case_id: str, family: str, version: str) -> Finding:
-    """The finding with the ledger's reason, if the ledger knows of it.
+def _decisive(ruled: Sequence[Finding], verdict: Verdict) -> Finding:
+    """What the case itself demanded says more than what the oracle noticed on the way."""
+    return min((finding for finding in ruled if finding.verdict is verdict),
+               key=lambda finding: finding.source != "case")
 
-    It knows one answer to one step: the same once more is another thing.
+
+def explanations(findings: Sequence[Finding], ledger: Ledger, case_id: str, family: str,
+                 version: str) -> tuple[Finding, ...]:
+    """The findings with the ledger's reasons, as far as it knows of them.
+
+    An entry knows one answer to one step, and what comes behind it at once if it says so: the same once more is another
+    thing.
     """
+    told: list[Finding] = []
+    followed: list[Deviation] = []
+    for finding in findings:
+        known = entry_for(finding, ledger, case_id, family, version)
+        if known is not None:
+            followed.append(known)
+        elif finding.expected == NOTHING_MORE:
+            known = next((entry for entry in followed if entry.more and entry.more.fullmatch(finding.got)), None)
+            if known is not None:
+                followed.remove(known)
+        told.append(finding if known is None else replace(finding, deviation=known.reason))
+    return tuple(told)
+
+
+def entry_for(finding: Finding, ledger: Ledger, case_id: str, family: str, version: str) -> Deviation | None:
+    """What the ledger knows of this finding alone."""
     if finding.source == SOURCE or finding.expected == NOTHING_MORE:
-        return finding
-    known = ledger.match(requirement=finding.requirement, case_id=case_id, state=finding.state, got=finding.got,
-                         version=version, family=family)
-    return finding if known is None else replace(finding, deviation=known.reason)
+        return None
+    return ledger.match(requirement=finding.requirement, case_id=case_id, state=finding.state, got=finding.got,
+                        version=version, family=family)
 
 
 def _reason(finding: Finding) -> str:

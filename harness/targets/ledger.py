@@ -21,7 +21,8 @@ class Deviation:
 
     `case` is a glob on the case's id (`close/time_wait::*`), `state` the connection's state; one of them is given, and
     what is given has to fit. `got` is a regular expression that has to fit the whole of what was got, in the notation.
-    `family` ("ipv4", "ipv6") is "" for both. `reason` says what the target does instead, `evidence` how that is known.
+    `family` ("ipv4", "ipv6") is "" for both. `more` is the same for a further segment that comes at once behind the
+    deviation; without it nothing may. `reason` says what the target does instead, `evidence` how that is known.
     """
 
     requirement: str
@@ -32,6 +33,7 @@ class Deviation:
     case: str = ""
     state: str = ""
     family: str = ""
+    more: re.Pattern[str] | None = None
 
     def names(self, case_id: str, family: str, version: str) -> bool:
         """True if the entry is about this case by name, in this family and version."""
@@ -70,6 +72,11 @@ class Ledger:
                                   family=family):
                 return deviation
         return None
+
+    def end(self, case_id: str, family: str, version: str, error: str) -> Deviation | None:
+        """The entry that knows of this error of the target's as the end of the case: its process dies, say."""
+        return next((deviation for deviation in self.due(case_id, family, version)
+                     if deviation.got.fullmatch(error) is not None), None)
 
     def due(self, case_id: str, family: str, version: str) -> list[Deviation]:
         """The entries that name this case: if it runs to the end without one of them, that is an unexpected pass.

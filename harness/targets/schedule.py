@@ -106,11 +106,11 @@ def given_up_s(profile: Profile, gap_s: float, *, elapsed_s: float, more: int = 
 
 def next_probe_s(profile: Profile, gap_s: float) -> Range:
     """When the next probe of a closed window is due, a wait of `gap_s` having been measured (RFC 9293, 3.8.6.1)."""
-    least_s, latest_s = doubled_s(profile, gap_s)
     if not profile.states("window_probe_max_s"):
-        return least_s, latest_s
+        return doubled_s(profile, gap_s)
     most_s = profile.timer("window_probe_max_s")
-    return min(least_s, most_s), min(latest_s, _late_s(profile, most_s))
+    latest_s = min(2 * (gap_s + profile.timer("tick_s")), most_s)
+    return min(2 * _least_s(profile, gap_s), most_s), _late_s(profile, latest_s)
 
 
 def over_s(profile: Profile, *dues_s: float) -> float:
