@@ -19,6 +19,7 @@ from . import __version__
 from .probing.commands import profile
 from .qualification.commands import bundle, diff, matrix, qualify
 from .targets.stacks.commands import target
+from .targets.vm.commands import vm
 from .upper.agent_command import agent
 from .upper.testability.commands import testability_server
 from .virtualtime.commands import kernel
@@ -34,21 +35,22 @@ _INTERRUPTED: Final = 130
 _AUDIT_LIMIT_S: Final = 1800.0
 """How long the guests of an audit may take, which play each case some hundred times."""
 
-_TARGET_HELP: Final = ("The stack under test: NAME[:VARIANT] (linux, linux:no-cookies, uml:6.12, decoy:blackhole "
-                       "...) or a profile file that ends in .toml.")
+_TARGET_HELP: Final = ("The stack under test: NAME[:VARIANT] (linux, linux:no-cookies, uml:6.12, vm:6.1, "
+                       "decoy:blackhole ...) or a profile file that ends in .toml.")
 
 
 def _complete_target(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     from .targets.decoys import DECOYS
     from .targets.kernels import kernels
     from .targets.profile import profile_names
+    from .targets.vm.images import images
 
     known = [name for name in profile_names() if name != "decoy"] + [f"decoy:{name}" for name in DECOYS]
     if incomplete.startswith("model:"):
         from .targets.model.defects import names
 
         known += [f"model:{name}" for name in names()]
-    known += [f"uml:{kernel.name}" for kernel in kernels()]
+    known += [f"uml:{kernel.name}" for kernel in kernels()] + [f"vm:{image.name}" for image in images()]
     return [name for name in known if name.startswith(incomplete)]
 
 
@@ -319,6 +321,7 @@ cli.add_command(bundle)
 
 
 cli.add_command(kernel)
+cli.add_command(vm)
 cli.add_command(target)
 cli.add_command(profile)
 cli.add_command(agent)

@@ -65,7 +65,7 @@ class Check:
 @cache
 def examine() -> tuple[Check, ...]:
     """Look at everything, once for this process."""
-    return (_python(), _kernel(), *_lab(), *_virtual_time(), *_stacks(), *_tools())
+    return (_python(), _kernel(), *_lab(), *_virtual_time(), _virtual_machines(), *_stacks(), *_tools())
 
 
 def can_run(checks: Sequence[Check]) -> bool:
@@ -176,6 +176,26 @@ def _stacks() -> Iterator[Check]:
         else:
             yield Check(name=name, outcome="limited", found="not built",
                         mend=f"for the target {name}: tcpqual target build {name}")
+
+
+def _virtual_machines() -> Check:
+    """Whether a target vm:NAME can be booted here: QEMU, a compiler for its agent, and a kernel that was fetched."""
+    from .targets.vm.accelerator import known_accelerator
+    from .targets.vm.images import images
+    from .targets.vm.machine import program
+    from .targets.vm.programs import programs
+
+    known = ", ".join(image.name for image in images())
+    try:
+        program()
+        programs()
+    except (UsageError, TargetError) as error:
+        what, _, mend = str(error).partition("; ")
+        return Check(name="vm", outcome="limited", found=what, mend=f"for virtual machines: {mend}")
+    if not known:
+        return Check(name="vm", outcome="limited", found="no kernel is fetched",
+                     mend="for virtual machines: tcpqual vm fetch 6.1")
+    return Check(name="vm", outcome="ok", found=f"kernels {known}; {known_accelerator()}")
 
 
 # -- what has to be tried ---------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def test_help_names_every_command() -> None:
     done = tcpqual("--help")
     assert done.returncode == 0
     commands = [line.split()[0] for line in done.stdout.partition("Commands:\n")[2].splitlines()]
-    assert commands == ["run", "audit", "list", "show", "diff", "matrix", "qualify", "bundle", "kernel", "target",
+    assert commands == ["run", "audit", "list", "show", "diff", "matrix", "qualify", "bundle", "kernel", "vm", "target",
                         "profile", "agent", "testability-server", "doctor", "connect", "bench", "completion"]
     assert tcpqual().stdout == done.stdout
 
@@ -92,7 +92,7 @@ def test_completing(words: str, expected: str) -> None:
 
 @pytest.mark.parametrize(("words", "line"), [
     (["rum"], "'rum': no such command; there are run, audit, list, show, diff, matrix, qualify, bundle, "
-     "kernel, target, profile, agent, testability-server, doctor, connect, bench, completion"),
+     "kernel, vm, target, profile, agent, testability-server, doctor, connect, bench, completion"),
     (["run", "--fmily", "x"], "No such option '--fmily'. Did you mean '--family'?"),
     (["run", "--family", "x"], "Invalid value for '--family': 'x' is not one of 'ipv4', 'ipv6', 'both'."),
     (["run", "-n", "x"], "Invalid value for '-n': 'x' is not a valid integer range."),

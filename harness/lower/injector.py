@@ -91,11 +91,10 @@ class Injector:
         """
         self.drain()
         self._receiver = None
-        lost = self.link.lost()
+        if lost := self.link.lost():
+            raise LinkError(f"the link lost {lost} frames of this case: its buffer is too small for the load")
         trace = self.frames()
         self._trace = []
-        if lost:
-            raise LinkError(f"the link lost {lost} frames of this case: its buffer is too small for the load")
         return trace
 
     def frames(self) -> list[tuple[Frame, str]]:

@@ -48,6 +48,7 @@ Command = NewType("Command", list[str])
 Limit = NewType("Limit", float)
 Stack = NewType("Stack", str)
 Remote = NewType("Remote", Device)
+Files = NewType("Files", list[str])
 
 _SYSCTL: Final = re.compile(r"[a-z0-9_]+(\.[A-Za-z0-9_-]+)+")
 _ANYTHING: Final = ("R. 0:0(0) ack 1", "S 0:0(0) win 65535 <mss 1460>", "nothing")
@@ -87,6 +88,8 @@ class Document(Tables):
     cwd: str = "."
     answer_limit_s: Limit = Limit(10.0)
     remote: Remote | None = None
+    kernel: str = ""
+    modules: Files = field(default_factory=lambda: Files([]))
     deviation: list[Deviation] = field(default_factory=list)
     variant: dict[str, Tables] = field(default_factory=dict)
 
@@ -122,7 +125,7 @@ def read_profile(text: str, file: str, variant: str | None = None, above: tuple[
         document = converter.structure(raw, Document)
     except (BaseValidationError, Fault, Faults) as error:
         raise UsageError("\n".join(f"{file}: {line}" for line in _lines(error))) from None
-    if problem := _unstartable(document) or _unreachable(document):
+    if problem := _unstartable(document) or _unreachable(document) or _unbootable(document):
         raise UsageError(f"{file}: {problem}")
     if variant is not None and variant not in document.variant:
         there = ", ".join(document.variant) or "none"
@@ -144,6 +147,14 @@ def _unstartable(document: Document) -> str:
 def _unreachable(document: Document) -> str:
     """What is wrong with the table `[remote]`, but for what stands in it; "" if nothing is."""
     return "remote: goes with kind 'remote' alone" if document.remote and document.kind != "remote" else ""
+
+
+def _unbootable(document: Document) -> str:
+    """What is wrong with the files that a virtual machine boots; "" if nothing is."""
+    if document.kind == "vm":
+        return "" if document.kernel else "kernel: missing; kind 'vm' needs it, the file of a kernel"
+    given = [name for name in ("kernel", "modules") if getattr(document, name)]
+    return f"{given[0]}: goes with kind 'vm' alone" if given else ""
 
 
 def _extended(extends: str, file: str, above: tuple[str, ...]) -> Profile | None:
@@ -177,7 +188,7 @@ def _profile(document: Document, file: str, variant: str | None, base: Profile |
         fingerprint={**under.fingerprint, **own.fingerprint, **other.fingerprint},
         ledger=Ledger((*own.deviation, *under.ledger)),
         command=tuple(own.command), cwd=own.cwd, answer_limit_s=own.answer_limit_s,
-        stack=other.stack or own.stack, remote=own.remote)
+        stack=other.stack or own.stack, remote=own.remote, kernel=own.kernel, modules=tuple(own.modules))
     return profile if own.remote is None else _of_device(profile, own.remote)
 
 
@@ -201,6 +212,7 @@ def _converter() -> Converter:
         Limit: lambda raw, _: _limit(raw),
         Stack: lambda raw, _: _stack(raw),
         Remote: lambda raw, _: _remote(raw),
+        Files: lambda raw, _: [_text(each) for each in _exactly(raw, list, "a list of files")],
         VersionRange: lambda raw, _: _versions(raw),
         Features: lambda raw, _: _table(raw, names(FEATURES), lambda _, each: _exactly(each, bool, "true or false")),
         Timers: lambda raw, _: _table(raw, names(TIMERS), lambda _, each: _value(each, _seconds)),

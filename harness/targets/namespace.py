@@ -49,10 +49,10 @@ _IFNAMSIZ: Final = 16
 _CARRIER_S: Final = 5.0
 _RTMGRP_LINK: Final = 1
 _NETLINK_OCTETS: Final = 1 << 16
-_OFFLOADS: Final = {"rx checksums": 0x15, "tx checksums": 0x17, "scatter-gather": 0x19, "TSO": 0x1F, "GSO": 0x24,
+OFFLOADS: Final = {"rx checksums": 0x15, "tx checksums": 0x17, "scatter-gather": 0x19, "TSO": 0x1F, "GSO": 0x24,
                     "GRO": 0x2C}
 """The `ETHTOOL_S*` commands that switch off what would rewrite or merge segments."""
-_QUIET: Final = {
+QUIET: Final = {
     "net.ipv6.conf.all.accept_dad": "0",
     "net.ipv6.conf.default.accept_dad": "0",
     "net.ipv6.conf.default.router_solicitations": "0",
@@ -66,7 +66,7 @@ _QUIET: Final = {
 def switch_offloads_off(interface: str) -> None:
     """Switch off every offload of an interface of the present namespace. Raises LinkError."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        for name, command in _OFFLOADS.items():
+        for name, command in OFFLOADS.items():
             value = array.array("B", struct.pack("II", command, 0))
             request = struct.pack(f"{_IFNAMSIZ}sP", interface.encode(), value.buffer_info()[0])
             try:
@@ -122,7 +122,7 @@ class Lab:
         self.injector_side = NetworkNamespace()
         self.target_side = NetworkNamespace()
         with self.target_side.entered():
-            set_sysctls(_QUIET)
+            set_sysctls(QUIET)
             self._build(static_neighbours)
             switch_offloads_off(_TARGET_END)
             carrier = _Carrier(_TARGET_END)

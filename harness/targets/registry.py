@@ -17,6 +17,7 @@ from ..wire.errors import UsageError
 from .base import Target
 from .profile import Profile, load_profile
 from .uml import is_uml, kernel_of, surroundings, uml_profile
+from .vm import is_vm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,8 @@ _KINDS: Final = {
     "model": Kind(module="model.target", clock="stepped"),
     "pipe": Kind(module="pipe.target", clock="stepped", workers=0),
     "remote": Kind(module="remote.target", clock="real", alone=True),
+    # Each worker boots a guest of its own, which costs processor time where cases mostly wait.
+    "vm": Kind(module="vm.target", clock="real", workers=8),
 }
 """The kinds that can be run. A profile of another kind is one to read."""
 
@@ -65,14 +68,22 @@ def parse_spec(spec: str, *, real_clock: bool = False) -> Profile:
         return load_profile("model")
     if is_uml(spec):
         return uml_profile(spec, real_clock=real_clock)
+    if is_vm(spec):
+        from .vm.image_profile import profile_of_spec
+
+        return profile_of_spec(spec)
     profile = load_profile(spec)
     if profile.kind not in _KINDS:
         raise UsageError(f"--target {spec!r}: its profile is of kind {profile.kind!r}, which this version cannot "
-                         "reach; what can be run: profiles of kind 'namespace' (linux, its variants), 'pipe' and "
-                         "'remote', uml:NAME, model, and decoy:NAME")
+                         "reach; what can be run: profiles of kind 'namespace' (linux, its variants), 'pipe', "
+                         "'remote' and 'vm', uml:NAME, vm:NAME, model, and decoy:NAME")
     if profile.kind == "remote" and profile.remote is None:
         raise UsageError(f"{profile.file}: remote: missing; a target of kind 'remote' needs the table, which says how "
                          "it is reached")
+    if profile.kind == "vm":
+        from .vm.image_profile import profile_of_file
+
+        return profile_of_file(profile)
     # Real time is too dear for default timers: the profile's short values hold, and its sysctls bring them about.
     return profile.with_short() if needs_namespaces(profile) else profile
 

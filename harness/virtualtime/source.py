@@ -10,22 +10,19 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from ..targets import apt
+from ..targets.apt import Tell
 from ..wire.errors import TargetError, UsageError
 from .tree import Tree, sources, wanted
-
-Tell = Callable[[str], None]
-"""Says in a few words what is being done now."""
 
 RELEASES: Final = ("6.1", "6.12")
 """What Debian 12 has as linux-source packages."""
 
 _INSTALLED: Final = Path("/usr/src")
-_MIB: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +78,7 @@ def _installed(package: str) -> tuple[Path, str] | None:
     archives = sorted(_INSTALLED.glob(f"{package}.tar.*"))
     if not archives:
         return None
-    asked = _run(["dpkg-query", "--show", "--showformat=${Version}", package])
+    asked = apt.run(["dpkg-query", "--show", "--showformat=${Version}", package])
     if asked is not None and asked.returncode == 0 and asked.stdout:
         return archives[0], asked.stdout
     with archives[0].open("rb") as file:
@@ -90,68 +87,25 @@ def _installed(package: str) -> tuple[Path, str] | None:
 
 def _downloaded(package: str, folder: Path, tell: Tell) -> tuple[Path, str]:
     kept = {path.name.split("_")[1].replace("%3a", ":"): path for path in folder.glob(f"{package}_*.deb")}
-    candidate = _candidate(package)
+    candidate = apt.candidate(package)
     version = candidate or max(kept, default="")
     if version in kept:
         return kept[version], version
     mend = f"apt-get install {package}, or name a kernel tree with --source"
-    if not candidate and _apt_is_empty():
+    if not candidate and apt.is_empty():
         raise UsageError(f"{package} is not installed, and apt has no lists of packages yet; apt-get update as root "
                          "fetches them, or name a kernel tree with --source")
     if not candidate:
         raise UsageError(f"{package} is not installed, and apt has no such package; {mend}")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as place:
-        problem = _download(f"{package}={version}", Path(place), tell)
+        problem = apt.download(f"{package}={version}", Path(place), tell)
         found = sorted(Path(place).glob(f"{package}_*.deb"))
         if not found:
             raise UsageError(f"{package} cannot be downloaded: {problem}; {mend}")
         for path in kept.values():
             path.unlink(missing_ok=True)
         return found[0].rename(folder / found[0].name), version
-
-
-def _candidate(package: str) -> str:
-    """The version that apt would install, empty if it has none or is not there."""
-    asked = _run(["apt-cache", "policy", package])
-    found = re.search(r"^\s*Candidate: (\S+)", asked.stdout, re.MULTILINE) if asked else None
-    return found[1] if found and found[1] != "(none)" else ""
-
-
-def _apt_is_empty() -> bool:
-    """True if apt is there, and no list of what packages there are has been fetched."""
-    # Of the lists that its sources name, apt tells only those that it has.
-    asked = _run(["apt-get", "indextargets", "--format", "$(FILENAME)", "Identifier: Packages"])
-    return asked is not None and asked.returncode == 0 and not asked.stdout.strip()
-
-
-def _download(what: str, place: Path, tell: Tell) -> str:
-    """Let apt download a package into a folder; returns what went wrong, if anything."""
-    tell(f"downloading {what}")
-    try:
-        process = subprocess.Popen(["apt-get", "download", what], cwd=place, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.PIPE, text=True, env={**os.environ, "LC_ALL": "C"})
-    except OSError as error:
-        return f"apt-get: {error.strerror}"
-    try:
-        while process.poll() is None:
-            try:
-                process.wait(1)
-            except subprocess.TimeoutExpired:
-                size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
-                tell(f"downloading {what}: {size // _MIB} MiB")
-    finally:
-        process.kill()
-        _, said = process.communicate()
-    errors = [line.removeprefix("E: ") for line in said.splitlines() if line.startswith("E: ")]
-    return errors[-1] if errors else f"apt-get ended with status {process.returncode}"
-
-
-def _run(command: list[str]) -> subprocess.CompletedProcess[str] | None:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
-    except OSError:
-        return None
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -1413,7 +1413,8 @@ static void serve(void) {
                 until = client->until;
             count += watch(&polled[count], client->in,
                            client->ending || (has_room(client) && client->filled < client->room) ? POLLIN : 0);
-            count += watch(&polled[count], client->out, client->queued || client->ending == 1 ? POLLOUT : 0);
+            /* Not watched for nothing: Linux loses the wake of a virtio port that is polled twice. */
+            count += watch(&polled[count], client->queued || client->ending == 1 ? client->out : -1, POLLOUT);
         }
         slot_first = count;
         for (i = 0; served && has_room(served) && i < SOCKETS; i++)
