@@ -139,6 +139,19 @@ def test_two_bundles_are_compared_target_by_target(made: tuple[Path, object], co
     assert document["status"] == 1
 
 
+def test_a_matrix_is_made_of_bundles_too(made: tuple[Path, object], copy: Path, tmp_path: Path) -> None:
+    done = tcpqual("matrix", made[0], copy / "targets" / "model", "-o", tmp_path / "m.html", "--diff", copy)
+    assert done.returncode == 0
+    assert [line.split("  ")[0] for line in done.stdout.splitlines()[:4]] == [
+        "model", "dead.toml", "model:reset-is-answered", "model (2)"]
+    assert "0 worse, 0 better" in done.stdout
+    known = json.loads((copy / "bundle.json").read_text())
+    for target in known["targets"]:
+        target["results"] = None
+    (copy / "bundle.json").write_text(json.dumps(known))
+    assert "a bundle without results" in tcpqual("matrix", copy, "-o", tmp_path / "n.html").stderr
+
+
 def test_a_target_of_one_bundle_alone_is_named(made: tuple[Path, object], copy: Path) -> None:
     file = copy / "bundle.json"
     known = json.loads(file.read_text())

@@ -20,6 +20,7 @@ SCHEMA: Final = 1
 KIND: Final = "tcpqual-bundle"
 HEAD: Final = "bundle.json"
 SUMS: Final = "SHA256SUMS"
+MATRIX: Final = "matrix.json"
 TARGETS: Final = "targets"
 
 _BLOCK: Final = 1 << 20

@@ -16,7 +16,7 @@ from ..words import CommandGroup
 @click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), default=Path("reports/matrix.html"),
               show_default=True, help="Where the page goes.")
 @click.option("--diff", "old", metavar="OLD.json", type=click.Path(path_type=Path),
-              help="Show first what changed since then: the JSON of a matrix, or a results file.")
+              help="Show first what changed since then: the JSON of a matrix, a results file, or a bundle.")
 @click.option("--json", "json_file", metavar="FILE", help="Also as JSON, - for the standard output.")
 @click.option("--markdown", "markdown_file", metavar="FILE",
               help="Also in short, as Markdown for a CI job's summary, - for the standard output.")
@@ -25,7 +25,7 @@ def matrix(results: tuple[Path, ...], output: Path, old: Path | None, json_file:
            markdown_file: str | None, fail_on_worse: bool) -> int:
     """Make one page of several results: a row for each requirement, a column for each target.
 
-    RESULTS are results files, journals, or folders with a results.json.
+    RESULTS are results files, journals, folders with a results.json, or bundles.
 
     Exit status: 0 written; 1 with --fail-on-worse, if something is; 2 usage; 4 --diff, and no case ran in both.
     """

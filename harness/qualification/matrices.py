@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from ..report.matrix_page import Written, write_matrix
 from ..report.matrix_text import lines, markdown
 from ..suite import collect, suite
 from ..wire.errors import UsageError
+from . import bundle
 from .provenance import tool
 
 DONE: Final = 0
@@ -40,8 +41,8 @@ class Order:
 def make(order: Order, say: Callable[[str], object]) -> int:
     """Write what was asked for; returns the exit status. `UsageError` before anything is written."""
     _check(order)
-    old = None if order.old is None else load_old(order.old)
-    matrix = build(read(order.results), suite=rules_by_case())
+    old = None if order.old is None else load_old(_matrix_of(order.old))
+    matrix = build(read(_results_of(order.results)), suite=rules_by_case())
     document = as_document(matrix, tool=tool())
     found: Changes | None = None
     if old is not None and order.old is not None:
@@ -67,6 +68,22 @@ def rules_by_case() -> dict[str, tuple[str, ...]]:
     except UsageError:
         return {}
     return {entry.id: entry.requirements for entry in collect([str(root)])}
+
+
+def _results_of(paths: Iterable[Path]) -> Iterator[Path]:
+    """The results files that are named, those of a bundle in its place."""
+    for path in paths:
+        if not bundle.is_bundle(path):
+            yield path
+            continue
+        found = [path / target["results"] for target in bundle.load(path)["targets"] if target["results"]]
+        if not found:
+            raise UsageError(f"{path}: a bundle without results, since none of its targets could be tested")
+        yield from found
+
+
+def _matrix_of(path: Path) -> Path:
+    return path / bundle.MATRIX if bundle.is_bundle(path) else path
 
 
 def _check(order: Order) -> None:
