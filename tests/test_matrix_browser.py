@@ -184,6 +184,13 @@ def test_the_keyboard_moves_opens_and_closes(browser: Browser, page: Path) -> No
     assert browser.run("document.activeElement.cellIndex") == 3
 
 
+@pytest.mark.parametrize("fragment", ["", "#show=fail&targets=broken", "#q=the+interface+went+down"])
+def test_the_tab_key_reaches_a_cell_that_can_be_seen(browser: Browser, page: Path, fragment: str) -> None:
+    go(browser, page, fragment)
+    assert browser.run("""Array.from(document.querySelectorAll("#matrix td[tabindex='0']")).map(function (cell) {
+      return cell.getClientRects().length; })""") == [1]
+
+
 def test_what_did_not_run_says_why(browser: Browser, page: Path) -> None:
     go(browser, page, "#open=RFC9293-MUST-1@clean")
     assert "None of its cases ran on this target." in text(browser, ".panel")

@@ -316,12 +316,22 @@
     all(table, "tbody").forEach(function (group) { group.hidden = !seen.has(group.dataset.g); });
     id("shown").textContent = count + " of " + rows.length + " requirements";
     id("none").hidden = count > 0;
+    reachable(columns);
     var active = FIELDS.filter(function (name) { return state[name]; }).map(function (name) {
       return name === "show" ? words[state.show] : state[name];
     });
     if (columns.length < slugs.length) { active.push(columns.map(function (at) { return labels[at]; }).join(", ")); }
     id("filter").textContent = active.length ? "Shown: " + count + " of " + rows.length + " requirements, filter: " +
       active.join("; ") : "";
+  }
+
+  // Of the whole grid one cell takes the Tab key; it has to be one that can be seen.
+  function reachable(columns) {
+    var home = table.querySelector("td[tabindex='0']"), row;
+    if (home && !home.hidden && !home.parentNode.hidden) { return; }
+    if (home) { home.tabIndex = -1; }
+    row = rows.find(function (one) { return one.covered && !one.row.hidden; });
+    if (row) { row.cells[columns[0]].tabIndex = 0; }
   }
 
   function reveal(open) {
@@ -401,8 +411,6 @@
         letters[row.letters[at]] + " " + cell.textContent.slice(1));
     });
   });
-  var first = rows.find(function (row) { return row.covered; });
-  if (first) { first.cells[0].tabIndex = 0; }
 
   FIELDS.forEach(function (name) {
     id(name).addEventListener(name === "q" ? "input" : "change", function () {
