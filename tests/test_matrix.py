@@ -138,9 +138,9 @@ def test_results_that_do_not_belong_together_are_laid_side_by_side_and_that_is_s
     paths = three(tmp_path)
     change(paths[0], tool="tcpqual 9.0", suite="abc")
     matrix = build(read(paths))
-    assert any("different versions of the tool: mixed tcpqual 9.0; clean tcpqual 0.1.0" in note
+    assert any("different versions of the tool: tcpqual 9.0 (mixed); tcpqual 0.1.0 (clean, broken)." in note
                for note in matrix.notes)
-    assert any("different suites of cases: mixed abc; clean unknown" in note for note in matrix.notes)
+    assert any("different suites of cases: abc (mixed); unknown (clean, broken)." in note for note in matrix.notes)
     assert build(read(paths[1:])).notes == ()
 
 

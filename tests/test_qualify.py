@@ -81,6 +81,7 @@ def test_everything_stands_in_the_bundle(made: tuple[Path, object]) -> None:
     assert "ACME 3.2" in (bundle / "summary.html").read_text()
     matrix = json.loads((bundle / "matrix.json").read_text())
     assert [one["label"] for one in matrix["targets"]] == ["model", "dead.toml", "model:reset-is-answered"]
+    assert matrix["targets"][0]["results"] == "targets/model/results.json"
     run = load(home / "results.json")["run"]
     known = json.loads((bundle / "bundle.json").read_text())
     assert (run["catalogue"], run["suite"]) == (known["catalogue"]["digest"], known["suite"]["digest"])

@@ -183,7 +183,7 @@ def _write(output: Path, head: Mapping[str, Any], matrix: Matrix | None) -> None
     """The pages and documents; the sums last, which cover all else."""
     if matrix is not None:
         write_matrix(matrix, output / "matrix.html", made_by=head["tool"])
-        _dump(output / bundle.MATRIX, as_document(matrix, tool=head["tool"]))
+        _dump(output / bundle.MATRIX, as_document(matrix, tool=head["tool"], base=output))
     write_qualification(head, matrix, output / "summary.html")
     _dump(output / bundle.HEAD, head)
     bundle.write_sums(output)

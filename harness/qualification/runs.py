@@ -19,6 +19,8 @@ from typing import Any, Final
 from ..report.results import HARNESS, journal_of, recover, write
 from ..wire.errors import UsageError
 
+_PR_SET_PDEATHSIG: Final = 1
+_PRCTL: Final = ctypes.CDLL(None).prctl  # looked up here: behind a fork as little as possible is done
 _LOOK_S: Final = 1.0
 _GRACE_S: Final = 20.0
 _LAST_LINES: Final = 15
@@ -90,7 +92,7 @@ def _environment() -> dict[str, str]:
 
 def _die_with_us() -> None:
     """The run ends with the qualification, even if that is killed."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait(process: subprocess.Popen[bytes], plan: Plan, look: Callable[[int], object], until: float) -> str:

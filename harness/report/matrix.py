@@ -305,10 +305,12 @@ def _notes(columns: Sequence[Column], rows: Sequence[Row]) -> Iterable[str]:
     """What keeps the columns from being compared just like that."""
     for name, words in (("tool", "by different versions of the tool"), ("suite", "with different suites of cases"),
                         ("catalogue", "with different catalogues of requirements")):
-        made = {column.label: column.text(name) for column in columns}
-        if len(set(made.values())) > 1:
+        made: dict[str, list[str]] = {}
+        for column in columns:
+            made.setdefault(column.text(name), []).append(column.label)
+        if len(made) > 1:
             yield f"The results were made {words}: " + \
-                "; ".join(f"{label} {value or 'unknown'}" for label, value in made.items()) + "."
+                "; ".join(f"{value or 'unknown'} ({', '.join(labels)})" for value, labels in made.items()) + "."
     for column in columns:
         if column.run.get("interrupted"):
             yield f"{column.label}: the run did not end; this is what its journal held."

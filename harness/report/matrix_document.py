@@ -88,11 +88,15 @@ class Changes:
 # -- the document -----------------------------------------------------------------------------------------------------
 
 
-def as_document(matrix: Matrix, *, tool: str, changes: Changes | None = None) -> dict[str, Any]:
-    """The matrix as `matrix.json` has it; `tool` is what made it, `changes` what differs from an earlier one."""
+def as_document(matrix: Matrix, *, tool: str, changes: Changes | None = None,
+                base: Path | None = None) -> dict[str, Any]:
+    """The matrix as `matrix.json` has it; `tool` is what made it, `changes` what differs from an earlier one.
+
+    Results below the folder `base` are named from there.
+    """
     document: dict[str, Any] = {
         "schema": SCHEMA, "kind": KIND, "tool": tool, "notes": list(matrix.notes),
-        "targets": [_target(matrix, number) for number in range(len(matrix.columns))],
+        "targets": [_target(matrix, number, base) for number in range(len(matrix.columns))],
         "requirements": [{"id": row.rule.id, "group": row.group, "rfc": row.rule.rfc, "section": row.rule.section,
                           "level": row.rule.level, "rule": row.rule.rule, "url": row.rule.url, "cases": row.cases,
                           "cells": [{"state": cell.state, "counts": dict(cell.counts)} for cell in row.cells]}
@@ -105,12 +109,13 @@ def as_document(matrix: Matrix, *, tool: str, changes: Changes | None = None) ->
     return document | ({"changes": asdict(changes)} if changes is not None else {})
 
 
-def _target(matrix: Matrix, number: int) -> dict[str, Any]:
+def _target(matrix: Matrix, number: int, base: Path | None) -> dict[str, Any]:
     column, tally = matrix.columns[number], matrix.tally(number)
     records = list(column.records.values())
+    path = column.path.relative_to(base) if base is not None and column.path.is_relative_to(base) else column.path
     return {"label": column.label, **{name: column.target.get(name, "") for name in _TARGET_FIELDS},
             **{name: column.run.get(name, "") for name in _RUN_FIELDS},
-            "interrupted": bool(column.run.get("interrupted")), "results": str(column.path),
+            "interrupted": bool(column.run.get("interrupted")), "results": path.as_posix(),
             "wall_s": column.wall_s, "cases": {name: count for name, count in summarise(records).items() if count},
             "left_out": len(column.left_out), "status": exit_status(summarise(records)), "kept": tally.kept,
             "settled": tally.settled, "total": tally.total, "states": dict(tally.states)}

@@ -12,7 +12,7 @@ from .matrix import STATES, Matrix, coverage_line, percent, rate_line
 from .matrix_document import Changes, Shift
 from .record import one_line
 
-_LISTED: Final = 30
+_LISTED: Final = 20
 """Lines of a list; the page and the JSON have all."""
 
 _SHOWN: Final = 300
