@@ -110,6 +110,13 @@ class RemoteDevice:
         self.last.kill()
         self.last.wait()
 
+    def start_last_anew(self) -> None:
+        """End the program that was started last, and start it again."""
+        command = self.last.args
+        self.stop_last()
+        assert isinstance(command, tuple)
+        self.start(*command)
+
     def file(self, upper: str = "none", *, answer_limit_s: str = "2", **other: str) -> Path:
         """The target file of this device with that upper tester; `other` are further lines of `[remote]`, as TOML."""
         lines = {"interface": '"bench0"', "upper": f'"{upper}"', "timers": '"short"' if self.short else '"default"',

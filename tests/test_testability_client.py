@@ -177,6 +177,10 @@ def test_a_slip_is_accepted_with_a_warning(way, changes, warning):
         client.open()
         assert client.told_version == (1, 2, 0)
         assert warning in upper.warnings
+        assert upper.remarks() == list(upper.warnings)
+        assert upper.remarks() == []
+        client.request("GENERAL.GET_VERSION")
+        assert warning in upper.remarks()
 
 
 @WAYS
@@ -459,6 +463,45 @@ def test_whatever_a_module_says_nothing_hangs_and_only_the_right_octets_pass(way
             said = b"".join(answers)
             assert b"\x02\x02" in said, "no response to SEND_DATA was said"
             assert outcome.error or b"\x01\x01\x80\x00" in said or b"\x01\x01\x08\x00" in said
+
+
+SAID = [ACCEPTED, WORLD, *(vector[3] for vector in VECTORS.values())]
+BROKEN = st.binary(max_size=40) | st.sampled_from(SAID) | st.builds(
+    lambda message, at, value: message[:at] + bytes((value,)) + message[at + 1:],
+    st.sampled_from(SAID), st.integers(0, 20), st.integers(0, 255))
+
+
+@pytest.mark.parametrize("way", ["udp", "tcp"])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.integers(2, 12), answers=st.lists(BROKEN, max_size=3), more=st.lists(BROKEN, max_size=2))
+def test_whatever_comes_at_whatever_step_a_conversation_ends_soon_and_clearly(way, at, answers, more):
+    """Any answer of a conversation is another one, with more behind it: it goes on, or ends with its reason."""
+    count = []
+
+    def script(request):
+        count.append(request)
+        usual = [] if len(count) == at else by_the_document(request)
+        return [*(answers if len(count) == at else usual), *(more if len(count) >= at else ())]
+
+    with scripted(way, script) as module, client_of(module, answer_limit_s=0.1, nagle_on=1, receive_tells=True) as both:
+        upper, began, said = both[1], time.monotonic(), ""
+        try:
+            upper.open()
+            listener = upper.listen(bytes(4), 1, backlog=16, options={"TCP_NODELAY": 1})
+            accepted = upper.accept(listener).settle()
+            connection = accepted.value if accepted is not None else listener
+            upper.send(connection, b"hello")
+            read = upper.recv(connection, 5).settle()
+            assert read is None or read.error or read.value in b"".join([*answers, *more, WORLD])
+            _, call = upper.connect(FLOW, options={})
+            call.settle()
+            upper.shutdown(connection, "write")
+            upper.close(connection)
+            upper.abort(listener)
+        except (TargetError, NotApplicable) as raised:
+            said = str(raised)
+        assert time.monotonic() - began < PATIENCE_S
+        assert "\n" not in said
 
 
 # -- a target's file --------------------------------------------------------------------------------------------------

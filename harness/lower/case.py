@@ -544,6 +544,9 @@ class Case:
         That is no part of the story any more.
         """
         self.injector.stamp()
+        # What an upper tester has had to put up with since the last case, if it is one that tells.
+        for remark in getattr(self.upper, "remarks", tuple)():
+            self.note(f"upper tester: {remark}")
         story = self.story.closed()
         try:
             self._clean_up()

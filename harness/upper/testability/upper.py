@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -97,6 +97,7 @@ class TpspUpperTester:
         self._listeners: dict[int, TpspSocket] = {}
         self._reading: TpspSocket | None = None
         self._connecting: TpspSocket | None = None
+        self._remarked: Counter[str] = Counter()
 
     # -- the other side ----------------------------------------------------------------------------------------------
 
@@ -111,6 +112,11 @@ class TpspUpperTester:
         told = ".".join(map(str, self._client.told_version)) or f"{self._client.version}, as its file says"
         slips = f"; but {'; '.join(self.warnings)}" if self.warnings else ""
         return f"AUTOSAR testability {told} at {self._settings.endpoint}{slips}"
+
+    def remarks(self) -> list[str]:
+        """What it has got wrong since the last time that somebody asked."""
+        new, self._remarked = self._client.warnings - self._remarked, self._client.warnings.copy()
+        return list(new)
 
     def open(self) -> None:
         """Reach the module and begin with no socket. Raises TargetError."""
