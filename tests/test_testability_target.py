@@ -56,7 +56,7 @@ def test_opening_closing_and_aborting(device: RemoteDevice, way: str) -> None:
                                "ipv4")
     assert status == 0, said
     assert found.keys() <= KNOWN
-    assert len(found["pass"]) > 80, said
+    assert len(found["pass"]) > (60 if way.endswith("1.1") else 80), said
     if way.endswith("1.1"):
         assert "the target's testability module has no TCP.SHUTDOWN" in said
     assert any("api" in case["proof"] for case in found["pass"])
