@@ -402,6 +402,27 @@ def test_a_connect_ends_with_what_its_result_id_means(result, error):
         assert outcome_of(upper.connect(FLOW, options={})[1]).error == error
 
 
+def test_an_outcome_that_a_busy_module_has_not_told_yet_is_waited_for():
+    """It deals with what has happened between two requests, and however late it is, it is one thing after the other."""
+    asked = []
+
+    def script(request):
+        if is_request(request, 2, 5):
+            return []
+        asked.append(request)
+        if len(asked) == 5:
+            time.sleep(0.1)  # others have its processor
+            return [*by_the_document(request), response(octets("0105 0205 0000"), result=0xE2)]
+        return by_the_document(request)
+
+    with scripted("udp", script) as module, client_of(module) as (_, upper):
+        upper.open()
+        _, call = upper.connect(FLOW, options={})
+        assert call.poll() is None
+        assert call.settle().error == "ECONNREFUSED"
+        assert len(asked) in (5, 6), "no more requests than it takes"
+
+
 def test_pending_is_no_answer_yet():
     script = having(2, 5, response(octets("0105 0205 0000"), result=0xFE))
     with scripted("udp", script) as module, client_of(module) as (_, upper):
