@@ -8,6 +8,7 @@ import struct
 import pytest
 from scripted import Scripted, turned
 
+from harness.lower import forge
 from harness.lower.verdict import Mismatch
 from harness.targets.base import PHANTOM, PHANTOM_MAC, TARGET, TARGET_MAC, packed
 from harness.wire import ip
@@ -225,6 +226,22 @@ def test_icmp_about_an_earlier_case_is_a_stray(target):
     target.arrive(error(encode(Segment(flags=SYN, seq=old.iss), old.flow)))
     udp_packet = ip.ip_packet(packed(PHANTOM["ipv4"]), packed(TARGET["ipv4"]), 17, struct.pack(">HHHH", 1, 2, 8, 0))
     target.arrive(error(udp_packet))
+    made.finish()
+
+
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_icmp_about_a_fragment_that_holds_no_ports_is_told_by_its_identification(target, family):
+    """An empty first fragment, and one from the middle."""
+    made = target.case(family=family)
+    _, whole = forge.datagram(made.peer(), "P. 1:101(100) ack 1")
+    source, destination = packed(TARGET[family]), packed(PHANTOM[family])
+    kind, code = (11, 1) if family == "ipv4" else (3, 1)
+    for number, ours in ((whole.identification + 1, False), (whole.identification, True)):
+        other = forge.Datagram(packet=whole.packet, identification=number)
+        for piece in (other.piece(0, 0, more=True), other.piece(8, 16)):
+            target.arrive(encode_icmp(source=source, destination=destination, type=kind, code=code, body=piece))
+            if ours:
+                assert made.expect_icmp(kind, code).quoted_identification == number
     made.finish()
 
 

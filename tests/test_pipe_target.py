@@ -57,6 +57,27 @@ def piped(tmp_path: Path) -> Any:
     target.close()
 
 
+def test_process_of_its_own_for_each_case(tmp_path: Path) -> None:
+    """Time begins anew in it, and it has run for as long as only the case's name chooses."""
+    profile = pipe_profile(tmp_path)
+    profile.write_text(profile.read_text().replace('kind = "pipe"\n', 'kind = "pipe"\nfresh = true\n', 1))
+    target = make_target(str(profile))
+    try:
+        begun: list[tuple[int, int]] = []
+        for name in ("one", "two", "one"):
+            before = target.clock.now()
+            target.come_to_rest(name)
+            conversation = target.link._conversation
+            begun.append((conversation.life, target.clock.now() - before))
+            target.clock.wait(target.clock.now() + 123_456)
+        lives, ages = zip(*begun, strict=True)
+        assert lives[0] < lives[1] < lives[2]
+        assert ages[0] == ages[2] != ages[1]
+        assert all(SECOND <= age < 2 * SECOND for age in ages)
+    finally:
+        target.close()
+
+
 # -- the model -------------------------------------------------------------------------------------------------------
 
 

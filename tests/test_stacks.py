@@ -13,6 +13,7 @@ import pytest
 from harness import doctor
 from harness.targets.document import read_profile
 from harness.targets.pipe.target import converse
+from harness.targets.registry import parse_spec
 from harness.targets.stacks import archive, build, recipe, store
 from harness.targets.stacks.recipe import Recipe, Workshop
 from harness.wire.errors import TargetError, UsageError
@@ -266,6 +267,15 @@ def test_profile_names_a_stack(toy: Toy) -> None:
     assert newer.stack == "toy=2.0"
     with pytest.raises(UsageError, match=r"^toy 2.0 is not built; build it with"):
         converse(newer)
+
+
+def test_run_without_the_stack_is_a_line(toy: Toy, tmp_path: Path) -> None:
+    profile = tmp_path / "toy.toml"
+    profile.write_text(PROFILE + 'stack = "toy"\n')
+    with pytest.raises(UsageError, match=r"^toy 1.0 is not built; build it with `tcpqual target build toy`$"):
+        parse_spec(str(profile))
+    build.build("toy", silent)
+    assert parse_spec(str(profile)).stack == "toy"
 
 
 @pytest.mark.parametrize(("text", "fault"), [

@@ -88,12 +88,13 @@ def test_same_four_tuple_moves_on_with_the_clock(case, peer, listener, profile):
 @covers("RFC9293-MUST-8", "RFC6528-MONO", behaviour="B-05", tc8="TCP_CHECKSUM_04")
 @needs("active_open")
 def test_same_four_tuple_moves_on_for_an_active_opener(case, peer, upper):
-    """Two attempts of connect() on one four-tuple: the second SYN's number lies beyond the first one's."""
+    """Two attempts of connect() on one four-tuple, both refused: the second SYN has a number beyond the first one's."""
     numbers = []
     for _ in range(2):
         connection, connecting = upper.connect(peer)
         numbers.append(peer.expect("S 0:0(0) <...>").seq)
-        connecting.withdraw()
+        peer.send("R. 0:0(0) ack 1")
+        connecting.expect("ECONNREFUSED")
         connection.abort()
         case.pause(0.005)
         case.forget(peer)

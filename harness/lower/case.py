@@ -227,13 +227,20 @@ class Case:
         message = decode_icmp(packet)
         if message is None or message.neighbour_discovery:
             return False
-        ports = message.quoted_ports
-        return not ports or not self._own_ports.isdisjoint(ports)
+        return not self._is_of_another(message)
+
+    def _is_of_another(self, message: IcmpMessage) -> bool:
+        """True of an error about what another case has sent: it has other ports, or fragments by other numbers.
+
+        What tells fragments apart are port numbers of the case as well (`forge.datagram`).
+        """
+        number = message.quoted_identification
+        known = message.quoted_ports or (() if number is None else (number,))
+        return bool(known) and self._own_ports.isdisjoint(known)
 
     def take_icmp(self, message: IcmpMessage, packet: Packet) -> str:
         """An ICMP message of the target; an error about what an earlier case sent (a late time-out) is a stray."""
-        ports = message.quoted_ports
-        if ports and self._own_ports.isdisjoint(ports):
+        if self._is_of_another(message):
             return ""
         step = self.step("target", str(message))
         self._icmp.append((message, step))

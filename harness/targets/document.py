@@ -87,6 +87,7 @@ class Document(Tables):
     command: Command = field(default_factory=lambda: Command([]))
     cwd: str = "."
     answer_limit_s: Limit = Limit(10.0)
+    fresh: bool = False
     remote: Remote | None = None
     kernel: str = ""
     modules: Files = field(default_factory=lambda: Files([]))
@@ -137,6 +138,7 @@ def _unstartable(document: Document) -> str:
     """What is wrong with the way in which the stack of a pipe target is started; "" if nothing is."""
     ways = [name for name in ("command", "stack") if getattr(document, name)]
     if document.kind != "pipe":
+        ways += ["fresh"] if document.fresh else []
         ways += [f"variant.{name}.stack" for name, variant in document.variant.items() if variant.stack]
         return f"{ways[0]}: goes with kind 'pipe' alone" if ways else ""
     if not ways:
@@ -187,7 +189,7 @@ def _profile(document: Document, file: str, variant: str | None, base: Profile |
         sysctl_short={**under.sysctl_short, **own.sysctl.short, **other.sysctl.short},
         fingerprint={**under.fingerprint, **own.fingerprint, **other.fingerprint},
         ledger=Ledger((*own.deviation, *under.ledger)),
-        command=tuple(own.command), cwd=own.cwd, answer_limit_s=own.answer_limit_s,
+        command=tuple(own.command), cwd=own.cwd, answer_limit_s=own.answer_limit_s, fresh=own.fresh,
         stack=other.stack or own.stack, remote=own.remote, kernel=own.kernel, modules=tuple(own.modules))
     return profile if own.remote is None else _of_device(profile, own.remote)
 

@@ -78,8 +78,9 @@ class Profile:
 
     `command` starts a target of kind `pipe`, in the folder `cwd` as the file sees it; `answer_limit_s` is how long any
     answer of it may take in wall time. Where `stack` (`lwip`, `lwip=2.2.1`) stands instead, the program is what
-    `tcpqual target build` has made of it. `remote` is how one of kind `remote` is reached, `kernel` and `modules` are
-    the files that one of kind `vm` boots and loads, as the file sees them.
+    `tcpqual target build` has made of it. If it is `fresh`, each case has a process of its own. `remote` is how one of
+    kind `remote` is reached, `kernel` and `modules` are the files that one of kind `vm` boots and loads, as the file
+    sees them.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Profile:
     cwd: str = "."
     answer_limit_s: float = 10.0
     stack: str = ""
+    fresh: bool = False
     remote: Device | None = None
     kernel: str = ""
     modules: tuple[str, ...] = ()

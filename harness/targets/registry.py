@@ -84,6 +84,10 @@ def parse_spec(spec: str, *, real_clock: bool = False) -> Profile:
         from .vm.image_profile import profile_of_file
 
         return profile_of_file(profile)
+    if profile.stack:
+        from .stacks.store import find
+
+        find(profile.stack)  # or nothing can be started, which is to be said before anything is
     # Real time is too dear for default timers: the profile's short values hold, and its sysctls bring them about.
     return profile.with_short() if needs_namespaces(profile) else profile
 

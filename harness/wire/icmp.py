@@ -18,6 +18,7 @@ from .ip import (
     check_range,
     dissect_quote,
     fragment_offset,
+    identification,
     internet_checksum,
     ip_packet,
     pseudo_header_sum,
@@ -83,6 +84,12 @@ class IcmpMessage:
         if quoted is None or quoted.protocol not in (TCP, UDP) or len(quoted.payload) < 4 or fragment_offset(quoted):
             return ()
         return struct.unpack_from(">HH", quoted.payload)
+
+    @property
+    def quoted_identification(self) -> int | None:
+        """The identification of the fragment that an error quotes; None if it quotes none."""
+        quoted = self.quoted
+        return None if quoted is None else identification(quoted)
 
     def __str__(self) -> str:
         return f"ICMP{'v6' if self.ipv6 else ''} type {self.type} code {self.code}"

@@ -128,6 +128,18 @@ def fragment_offset(packet: Packet) -> int:
     return int.from_bytes(packet.raw[42:44], "big") & 0xFFF8 if packet.raw[6] == _FRAGMENT else 0
 
 
+def identification(packet: Packet) -> int | None:
+    """What the pieces of one datagram have in common; None for a whole packet.
+
+    In IPv6 only a fragment header right behind the IP header is looked at.
+    """
+    if not packet.fragment:
+        return None
+    if not packet.ipv6:
+        return int.from_bytes(packet.raw[4:6], "big")
+    return int.from_bytes(packet.raw[44:48], "big") if packet.raw[6] == _FRAGMENT else None
+
+
 def header_is_good(packet: Packet) -> bool:
     """True if the IPv4 header checksum is right (RFC 791, 3.1); IPv6 has none, so always True."""
     return header_checksum_is_good(packet.raw)

@@ -40,6 +40,11 @@ class PipeLink(SteppedLink):
         self._conversation.revive(self.clock.now())
         self._meet()
 
+    def renew(self) -> None:
+        """End the present process, and start a fresh one. Raises TargetError."""
+        self._conversation.renew(self.clock.now())
+        self._meet()
+
     # -- time --------------------------------------------------------------------------------------------------------
 
     def _advance(self, until: int) -> int:

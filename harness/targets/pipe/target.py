@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...lower.injector import Injector
+from ...wire.clock import CLOCK_STEP_NS, SECOND
 from ...wire.errors import TargetError, UsageError
 from ..base import PHANTOM, PREFIX, TARGET, Target, packed, phantom_neighbour, timing_of
 from ..profile import Profile
@@ -21,14 +23,28 @@ from .upper import PipeUpperTester
 
 @dataclass(kw_only=True)
 class PipeTarget(Target):
-    """A target that begins each case with a process that lives; `revive` sees to it."""
+    """A target that begins each case with a process that lives; `revive` sees to it.
+
+    With `fresh` in its profile each case has a process of its own: `renew` starts it.
+    """
 
     revive: Callable[[], None]
+    renew: Callable[[], None]
 
     def come_to_rest(self, name: str) -> None:
-        """Start a fresh process if the last case has ended the one before. Raises TargetError."""
-        self.revive()
-        super().come_to_rest(name)
+        """Start a process, if the last case has ended the one before or each has its own. Raises TargetError.
+
+        One of its own has run for a second and a part that only the case's `name` chooses, so that its timers stand
+        anywhere, and as they do where the case is played alone.
+        """
+        if not self.profile.fresh:
+            self.revive()
+            super().come_to_rest(name)
+            return
+        self.renew()
+        begins = self.clock.now() + SECOND + zlib.crc32(name.encode()) % (SECOND // CLOCK_STEP_NS) * CLOCK_STEP_NS
+        while self.injector.wait(begins) is not None:
+            pass
 
 
 def make(profile: Profile, spec: str, *, seed: int = 0, worker: int = 0) -> PipeTarget:
@@ -43,7 +59,7 @@ def make(profile: Profile, spec: str, *, seed: int = 0, worker: int = 0) -> Pipe
     injector = Injector(link=link, clock=link.clock, neighbour=phantom_neighbour())
     return PipeTarget(name=spec, kind="pipe", version=conversation.hello.stack_version, profile=known,
                       clock=link.clock, link=link, upper=PipeUpperTester(conversation, now=link.clock.now),
-                      injector=injector, timing=timing_of(known, 0), revive=link.revive)
+                      injector=injector, timing=timing_of(known, 0), revive=link.revive, renew=link.renew)
 
 
 def converse(profile: Profile, seed: int = 0) -> Conversation:

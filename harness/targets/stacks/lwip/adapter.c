@@ -38,7 +38,7 @@ struct sock {
 };
 
 static struct netif lab;
-static uint64_t now_ns, tcp_due = TCP_TICK, ip_due = IP_TICK, dice;
+static uint64_t tcp_due = TCP_TICK, ip_due = IP_TICK, dice;
 static int something, in_timer;
 static struct sock sockets[SOCKETS];
 
@@ -51,7 +51,7 @@ uint32_t adapter_random(void) {
 }
 
 u32_t sys_now(void) {
-    return (u32_t)(now_ns / MILLISECOND);
+    return (u32_t)(tq_now() / MILLISECOND);
 }
 
 /* ---- the link ------------------------------------------------------------------------------------------------- */
@@ -117,7 +117,7 @@ static void begin(const struct tq_greeting *greeting) {
 
 static void packet(uint64_t now, const uint8_t *octets, size_t size) {
     struct pbuf *p;
-    now_ns = now;
+    (void)now;
     if (size == 0 || size > 0xffff || !(p = pbuf_alloc(PBUF_RAW, (u16_t)size, PBUF_POOL)))
         return;
     pbuf_take(p, octets, (u16_t)size);
@@ -132,7 +132,6 @@ static uint64_t deadline(void) {
 }
 
 static void run(uint64_t now) {
-    now_ns = now;
     in_timer = 1;
     if (tcp_due <= now) {
         tcp_due += TCP_TICK;
