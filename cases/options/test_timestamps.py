@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from harness.authoring import ACK, Kind, covers, established, needs, seq, syn_sent
+from harness.authoring import ACK, Kind, after, covers, established, needs, seq, syn_sent
+from harness.targets.schedule import syn_gaps_s, synack_gaps_s
 
 OFFER = "<mss 1460,TS val 1000 ecr 0,nop,nop>"
 THIRD = ". 1:1(0) ack 1 <nop,nop,TS val 1001 ecr 0>"
@@ -156,3 +157,35 @@ def test_clock_of_time_stamps_ticks_between_1_ms_and_1_s(case, peer, listener):
     elapsed_ms = (data.stamp_ns - began.stamp_ns) / 1e6
     if not elapsed_ms / 1000 - 1 <= ticks <= elapsed_ms + 20 or not ticks:
         raise case.mismatch(expected=f"1 to {elapsed_ms:.0f} ticks in {elapsed_ms:.0f} ms", got=f"{ticks} ticks")
+
+
+def expect_later_stamp(case, first, again):
+    """The time stamp of the second has gone on with the time between them, by one tick for each 1 to 1000 ms."""
+    case.injector.stamp()
+    ticks = (again.option(Kind.TIMESTAMPS).value - first.option(Kind.TIMESTAMPS).value >> 32) % 2**32
+    elapsed_ms = (again.stamp_ns - first.stamp_ns) / 1e6
+    if not int(elapsed_ms / 1000) <= ticks <= elapsed_ms + 20:
+        raise case.mismatch(expected=f"1 to {elapsed_ms:.0f} ticks in {elapsed_ms:.0f} ms", got=f"{ticks} ticks")
+
+
+@covers("RFC7323-TS-12", behaviour="B-06")
+@needs("active_open", "timestamps")
+def test_repeated_syn_is_stamped_anew(case, peer, upper, profile):
+    """A SYN that is sent again has the time stamp of that sending, not of the first one."""
+    _, connecting = upper.connect(peer)
+    first = peer.expect("S 0:0(0) <TS val * ecr *,...>")
+    peer.count_repeats()
+    again = peer.expect("S 0:0(0) <TS val * ecr *,...>", after(syn_gaps_s(profile)[0]))
+    expect_later_stamp(case, first, again)
+    connecting.expect_open()
+
+
+@covers("RFC7323-TS-12", behaviour="B-06")
+@needs("timestamps")
+def test_repeated_syn_ack_is_stamped_anew(case, peer, listener, profile):
+    """The same for a SYN,ACK."""
+    peer.send(f"S 0:0(0) win 65535 {OFFER}")
+    first = peer.expect("S. 0:0(0) ack 1 <mss *,TS val * ecr 1000>")
+    peer.count_repeats()
+    again = peer.expect("S. 0:0(0) ack 1 <mss *,TS val * ecr 1000>", after(synack_gaps_s(profile)[0]))
+    expect_later_stamp(case, first, again)
