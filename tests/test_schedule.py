@@ -145,6 +145,9 @@ def test_probes_of_a_closed_window_have_a_limit_of_their_own() -> None:
     assert next_probe_s(lwip, 12) == doubled_s(lwip, 12)
     assert next_probe_s(lwip, 48) == (60, 60)
     assert next_probe_s(LINUX, 48) == doubled_s(LINUX, 48)
+    slirp = load_profile("slirp")
+    assert slirp.timer("rto_max_s") == 12
+    assert next_probe_s(slirp, 16) == (31, 33)
 
 
 def test_a_timer_is_over_for_certain_after_its_rounding_and_a_tick() -> None:

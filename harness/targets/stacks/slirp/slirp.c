@@ -43,7 +43,6 @@ struct sock {
 };
 
 static Slirp *slirp;
-static struct tq_greeting here;
 static uint8_t guest[16]; /* who has sent the packet that is being looked at */
 static struct line *lines;
 static int line_count;
@@ -317,7 +316,6 @@ static void begin(const struct tq_greeting *greeting) {
     struct place nobody = {.family = 4, .port = 1};
     uint32_t mask = htonl(~0u << (32 - greeting->ipv4_prefix));
     uint32_t address;
-    here = *greeting;
     memset(&config, 0, sizeof config);
     memcpy(&address, greeting->ipv4, 4);
     config.version = 4;
