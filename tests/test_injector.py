@@ -212,6 +212,17 @@ def test_icmp_that_never_comes(target):
     assert made.story.steps[-1].mark == "missing"
 
 
+def test_no_icmp_is_expected(target):
+    made = target.case()
+    peer = made.peer()
+    made.expect_no_icmp()
+    target.arrive(error(encode(Segment(flags=SYN, seq=peer.iss), peer.flow)))
+    made.injector.drain()
+    with pytest.raises(Mismatch, match="expected no ICMP message, got ICMP type 3 code 3"):
+        made.expect_no_icmp()
+    made.expect_no_icmp()
+
+
 def test_icmp_that_nobody_expected(target):
     made = target.case()
     peer = made.peer()
