@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import os
 import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
@@ -26,11 +28,19 @@ NAMES = ("c", "python") if CC else ("python",)
 
 @cache
 def built(*flags: str) -> Path:
-    """The C agent, built with these flags for this process."""
-    folder = Path(tempfile.mkdtemp(prefix="tcpqual-agent-"))
-    program = folder / "tcpqual_agent"
+    """The C agent, built with these flags, once for all processes."""
     assert CC is not None
-    subprocess.run([CC, *(flags or FLAGS), "-o", str(program), str(C_SOURCE)], check=True)
+    start = [CC, *(flags or FLAGS)]
+    key = hashlib.sha256(C_SOURCE.read_bytes() + repr(start).encode()).hexdigest()[:16]
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tcpqual" / "test-agents"
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / key
+    with open(folder / "lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            unfinished = program.with_suffix(".new")
+            subprocess.run([*start, "-o", str(unfinished), str(C_SOURCE)], check=True)
+            unfinished.rename(program)
     return program
 
 

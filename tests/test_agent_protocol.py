@@ -7,6 +7,7 @@ import contextlib
 import hmac
 import os
 import re
+import resource
 import select
 import signal
 import socket
@@ -484,6 +485,34 @@ def test_no_more_sockets_than_it_can_hold(piped: Piped) -> None:
     assert set(answers[first:]) == {"EMFILE"}  # of the agent, or of the system if that has room for less
     assert piped.raw.ask(Op.ABORT, 1).error == ""
     assert piped.raw.ask(Op.SOCKET, 0, b"\4").error == ""
+
+
+def processor_s(pid: int) -> float:
+    """The processor's time that a process has used."""
+    words = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return sum(int(word) for word in words[11:13]) / os.sysconf("SC_CLK_TCK")
+
+
+def test_connection_for_which_nothing_is_left_waits_and_costs_nothing(name: str, key_file: Path) -> None:
+    """With all descriptors taken by sockets an agent neither turns round and round nor forgets who waits."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, hard))
+    try:
+        listening = Listening(name, key_file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    first = listening.call()
+    first.introduce(KEY)
+    while not first.ask(Op.SOCKET, 0, b"\4").error:
+        pass
+    other = listening.call()
+    other.say(greeting(CHALLENGE))
+    used = processor_s(listening.process.pid)
+    assert other.silent(1)
+    assert processor_s(listening.process.pid) - used < 0.2
+    assert first.ask(Op.ABORT, 1).error == ""
+    assert other.hear() is not None
+    listening.close()
 
 
 def test_many_requests_at_a_time_are_answered_in_order(piped: Piped) -> None:

@@ -73,6 +73,11 @@ static int64_t now_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static void die(const char *what, const char *why) {
+    fprintf(stderr, "tcpqual_agent: %s: %s\n", what, why);
+    exit(2);
+}
+
 /* ---- SHA-256 (FIPS 180-4) and HMAC (RFC 2104) ------------------------------------------------------------------- */
 
 struct sha {
@@ -1373,11 +1378,12 @@ static short wanted_of(const struct slot *slot) {
     return events;
 }
 
-static void welcome(void) {
+/* False if there is a connection for which nothing is left. */
+static int welcome(void) {
     int on = 1, fd = accept(listener, NULL, NULL);
     struct client *client;
     if (fd < 0)
-        return;
+        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR || errno == ECONNABORTED;
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -1385,6 +1391,7 @@ static void welcome(void) {
     client = new_client(fd, fd);
     if (client)
         client->until = now_ms() + LIMIT_MS;
+    return 1;
 }
 
 static int watch(struct pollfd *polled, int fd, short events) {
@@ -1397,8 +1404,9 @@ static int watch(struct pollfd *polled, int fd, short events) {
 static void serve(void) {
     static struct pollfd polled[2 * CLIENTS + 1 + SOCKETS];
     static int whose[SOCKETS];
+    int64_t full = 0; /* there was no descriptor left for a connection: the next attempt is made then */
     for (;;) {
-        int count = 0, first[CLIENTS], slot_first, i;
+        int count = 0, first[CLIENTS], slot_first, listens_now, i;
         int64_t now = now_ms(), until = now + 3600000;
         for (i = 0; i < CLIENTS; i++) {
             struct client *client = &clients[i];
@@ -1413,8 +1421,12 @@ static void serve(void) {
                 until = client->until;
             count += watch(&polled[count], client->in,
                            client->ending || (has_room(client) && client->filled < client->room) ? POLLIN : 0);
-            /* Not watched for nothing: Linux loses the wake of a virtio port that is polled twice. */
-            count += watch(&polled[count], client->queued || client->ending == 1 ? client->out : -1, POLLOUT);
+            /* One descriptor is watched once: Linux loses the wake of a virtio port that is polled twice, and poll takes
+             * no more entries than there may be descriptors. */
+            if (client->out != client->in)
+                count += watch(&polled[count], client->out, 0);
+            if (client->queued || client->ending == 1)
+                polled[count - 1].events |= POLLOUT;
         }
         slot_first = count;
         for (i = 0; served && has_room(served) && i < SOCKETS; i++)
@@ -1422,10 +1434,16 @@ static void serve(void) {
                 whose[count - slot_first] = i;
                 count += watch(&polled[count], slots[i].fd >= 0 ? slots[i].fd : slots[i].pair, wanted_of(&slots[i]));
             }
-        if (listener >= 0)
+        listens_now = listener >= 0 && full <= now;
+        if (listens_now)
             watch(&polled[count], listener, POLLIN);
-        if (poll(polled, (nfds_t)(count + (listener >= 0)), (int)(until > now ? until - now : 0)) < 0)
-            continue; /* interrupted; nothing else can be wrong, and nothing is known to be ready */
+        else if (listener >= 0 && full < until)
+            until = full;
+        if (poll(polled, (nfds_t)(count + listens_now), (int)(until > now ? until - now : 0)) < 0) {
+            if (errno != EINTR)
+                die("poll", strerror(errno));
+            continue; /* nothing is known to be ready */
+        }
         for (i = slot_first; i < count; i++)
             if (polled[i].revents && served)
                 wake(&slots[whose[i - slot_first]], polled[i].revents);
@@ -1447,17 +1465,12 @@ static void serve(void) {
             if (client->stage != FREE && client->filled && has_room(client))
                 take_all(client); /* what had to wait for room */
         }
-        if (listener >= 0 && polled[count].revents)
-            welcome();
+        if (listens_now && polled[count].revents && !welcome())
+            full = now + RETRY_MS;
     }
 }
 
 /* ---- the beginning ------------------------------------------------------------------------------------------------ */
-
-static void die(const char *what, const char *why) {
-    fprintf(stderr, "tcpqual_agent: %s: %s\n", what, why);
-    exit(2);
-}
 
 static void read_key(const char *name) {
     static uint8_t octets[4097];

@@ -588,6 +588,7 @@ class Agent:
         self.clients = []
         self.served = None
         self.listener = None
+        self.full = 0.0  # there was no descriptor left for a connection: the next attempt is made then
         self.lasts = False  # as long as this process: standard input, a device
         self.states = state_source(procfs)
         self.sockets = Sockets(self.states, self.descriptors)
@@ -761,7 +762,10 @@ class Agent:
     def welcome(self):
         try:
             sock, _ = self.listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
         except OSError:
+            self.full = time.monotonic() + RETRY_S
             return
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -796,8 +800,10 @@ class Agent:
                 if slot.waiting:
                     watched[slot.descriptor()] = number, slot
                     wanted[slot.descriptor()] = sum({WANTED[op] for op in slot.waiting})
-        if self.listener:
+        if self.listener and self.full <= now:
             wanted[self.listener.fileno()] = select.POLLIN
+        elif self.listener:
+            until.append(self.full)
         poll = select.poll()
         for descriptor, events in wanted.items():
             poll.register(descriptor, events)
