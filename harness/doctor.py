@@ -65,7 +65,7 @@ class Check:
 @cache
 def examine() -> tuple[Check, ...]:
     """Look at everything, once for this process."""
-    return (_python(), _kernel(), *_lab(), *_virtual_time(), _virtual_machines(), *_stacks(), *_tools())
+    return (_python(), _kernel(), *_lab(), *_virtual_time(), _virtual_machines(), _firmware(), *_stacks(), *_tools())
 
 
 def can_run(checks: Sequence[Check]) -> bool:
@@ -180,9 +180,9 @@ def _stacks() -> Iterator[Check]:
 
 def _virtual_machines() -> Check:
     """Whether a target vm:NAME can be booted here: QEMU, a compiler for its agent, and a kernel that was fetched."""
+    from .targets.qemu import program
     from .targets.vm.accelerator import known_accelerator
     from .targets.vm.images import images
-    from .targets.vm.machine import program
     from .targets.vm.programs import programs
 
     known = ", ".join(image.name for image in images())
@@ -196,6 +196,19 @@ def _virtual_machines() -> Check:
         return Check(name="vm", outcome="limited", found="no kernel is fetched",
                      mend="for virtual machines: tcpqual vm fetch 6.1")
     return Check(name="vm", outcome="ok", found=f"kernels {known}; {known_accelerator()}")
+
+
+def _firmware() -> Check:
+    """Whether there is an iPXE, and a machine for it."""
+    from .targets.firmware.machine import image
+    from .targets.qemu import program
+
+    try:
+        program()
+        return Check(name="ipxe", outcome="ok", found=str(image()))
+    except UsageError:
+        return Check(name="ipxe", outcome="limited", found="not found, or no QEMU for it",
+                     mend="for the target ipxe: apt-get install ipxe qemu-system-x86")
 
 
 # -- what has to be tried ---------------------------------------------------------------------------------------------

@@ -40,6 +40,9 @@ class Values:
     def limit(self, name: str) -> int:
         raise KeyError(name)
 
+    def sentinel(self) -> str:
+        return "closed-port"
+
     def pins(self, *, ipv6: bool) -> Pins:
         return NOTHING
 

@@ -406,6 +406,9 @@ def test_a_flood_frees_what_a_cookie_does_not_hold() -> None:
 class Pinning(Values):
     """A profile that pins three things."""
 
+    def sentinel(self) -> str:
+        return "closed-port"
+
     def pins(self, *, ipv6: bool) -> Pins:
         return Pins(ttl=63 if ipv6 else 64, mss=1460, timestamp_hz=1000)
 

@@ -51,7 +51,7 @@ def fault_of(text: str) -> str:
 # -- the profiles that are there -------------------------------------------------------------------------------------
 
 def test_the_profiles_that_come_with_the_harness() -> None:
-    assert profile_names() == ("decoy", "embedded", "gvisor", "linux", "lwip", "model", "slirp", "windows-xp")
+    assert profile_names() == ("decoy", "embedded", "gvisor", "ipxe", "linux", "lwip", "model", "slirp", "windows-xp")
     for name in profile_names():
         profile = load_profile(name)
         assert (profile.name, profile.file) == (name, f"{name}.toml")
@@ -291,7 +291,7 @@ evidence = "probe"
 """, 'name = "my device"\nkind = "box"\n')
     assert sorted(faults) == sorted([
         "device.toml: name: 'my device' is not allowed; allowed: small letters, digits, dots and hyphens",
-        "device.toml: kind: 'box' is not allowed; allowed: namespace, uml, vm, pipe, remote, decoy, model",
+        "device.toml: kind: 'box' is not allowed; allowed: namespace, uml, vm, pipe, remote, decoy, model, firmware",
         "device.toml: title: missing",
         "device.toml: tytle: unknown key; did you mean title?",
         "device.toml: features.sakc: unknown key; did you mean sack?",

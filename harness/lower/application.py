@@ -333,6 +333,8 @@ class Application:
         """Begin a connection from the target's end of this peer's four-tuple: the socket, and the call."""
         flow: Flow = peer.flow
         handle, call = self._case.upper.connect(flow, options=options or {})
+        if getattr(call, "chooses_port", False):
+            self._case.await_syn(peer)
         self._case.step("api", f"connect() to port {flow.local_port}")
         self._case.changed[flow.target_port].update(options or ())
         peer.connecting = Pending(self._case, call)

@@ -22,10 +22,10 @@ from ..wire import ip
 from ..wire.clock import SECOND, Outcome
 from ..wire.errors import HarnessError, ScriptError
 from ..wire.frame import Frame
-from ..wire.icmp import IcmpMessage, decode_icmp
+from ..wire.icmp import IcmpMessage, IcmpType, Icmpv6Type, decode_icmp, icmp_echo
 from ..wire.ip import Packet
 from ..wire.notation import render
-from ..wire.segment import RST, Flow, Segment
+from ..wire.segment import ACK, RST, SYN, Flow, Segment
 from .fingerprint import LEVEL, SOURCE, Fingerprint, Pins, Unlike, judge_icmp
 from .injector import Injector, Transmission
 from .peer import Peer
@@ -50,6 +50,9 @@ class Values(Protocol):
 
     def limit(self, name: str) -> int:
         """A count, by its own or its well-known name."""
+
+    def sentinel(self) -> str:
+        """By what the target proves that it is alive: `closed-port` or `echo`."""
 
     def pins(self, *, ipv6: bool) -> Pins:
         """What the target is known by in one IP family."""
@@ -130,6 +133,8 @@ class Case:
         self._foresee = foresee
         self._own_ports: set[int] = set()
         self._peers: dict[Flow, Peer] = {}
+        self._awaiting: list[Peer] = []
+        self._chosen: set[Flow] = set()
         self._icmp: list[tuple[IcmpMessage, Step]] = []
         self._others: list[Step] = []
         self._calls: list[Any] = []
@@ -175,12 +180,23 @@ class Case:
         if flow in self._peers:
             raise ScriptError(f"peer {flow.local_port} -> {flow.target_port}: exists in this case already")
         self._peers[flow] = Peer(self, flow, iss=self.initial_number() if iss is None else iss)
+        if target_port is not None:
+            self._chosen.add(flow)
         return self._peers[flow]
 
     @property
     def flows(self) -> tuple[Flow, ...]:
         """The connections of our ends."""
         return tuple(self._peers)
+
+    def await_syn(self, peer: Peer) -> None:
+        """The target chooses its own port: this peer's connection is the one whose SYN comes next to our port.
+
+        Raises NotApplicable if the case has chosen it.
+        """
+        if peer.flow in self._chosen:
+            raise NotApplicable("needs a target whose port is the case's to choose; this one chooses it itself")
+        self._awaiting.append(peer)
 
     def forget(self, peer: Peer) -> None:
         """Make room for another peer on the same four-tuple; nothing may be left unread on this one."""
@@ -201,7 +217,7 @@ class Case:
 
     def take_segment(self, flow: Flow, segment: Segment, frame: Frame) -> str:
         """A segment of the target: to its peer; to nobody's connection, it is a stray of ours or of an earlier case."""
-        peer = self._peers.get(flow)
+        peer = self._peers.get(flow) or self._opened_by(flow, segment)
         if peer is not None:
             return peer.deliver(segment)
         if not self._owns(flow):
@@ -210,6 +226,20 @@ class Case:
         step = self.step("target", f"{text}  (ports {flow.target_port} > {flow.local_port})")
         self._others.append(step)
         return text
+
+    def _opened_by(self, flow: Flow, segment: Segment) -> Peer | None:
+        """The peer that waits for this SYN, which from now on is at the port that the SYN came from."""
+        if not segment.has(SYN) or segment.has(ACK):
+            return None
+        for peer in self._awaiting:
+            if replace(peer.flow, target_port=flow.target_port) == flow:
+                self._awaiting.remove(peer)
+                del self._peers[peer.flow]
+                self._peers[flow] = peer
+                self._own_ports.add(flow.target_port)
+                peer.flow = flow
+                return peer
+        return None
 
     def _owns(self, flow: Flow) -> bool:
         return flow in self._peers or flow.target_port in self._own_ports or flow.local_port in self._own_ports
@@ -373,9 +403,17 @@ class Case:
                           fields=tuple(fields), step=self.story.index(step), detail=detail)
         self.story.findings.append(finding)
         self.mismatched = True
-        finding = replace(finding, state=state if isinstance(state, str) else state())
+        finding = replace(finding, state=state if isinstance(state, str) else self._told(state))
         self.story.findings[-1] = finding
         return Mismatch(finding)
+
+    @staticmethod
+    def _told(state: Callable[[], str]) -> str:
+        """The state if it can be had; that it cannot takes nothing off what has been found."""
+        try:
+            return state()
+        except NotApplicable:
+            return ""
 
     def advise(self, *, expected: str, got: str, rule: str) -> None:
         """Record a rule not kept without ending the case: what is found counts at the end."""
@@ -499,15 +537,28 @@ class Case:
     def sentinel(self) -> None:
         """Prove that path and target are alive: a SYN to a closed port has to be refused.
 
-        The wire keeps its order, so whatever the target sends at once upon an earlier stimulus has arrived by then.
-        Raises Inconclusive without the refusal.
+        The wire keeps its order, so whatever the target sends at once upon an earlier stimulus has arrived by then. A
+        target that is known to refuse nothing is sent an echo request instead. Raises Inconclusive without the answer.
         """
+        if self.profile.sentinel() == "echo":
+            self._echo()
+            return
         probe = self.peer()
         self.note("sentinel: a SYN to a closed port proves that path and target are alive")
         with self.preamble():
             probe.send("S 0:0(0) win 65535")
             probe.expect("R. 0:0(0) ack 1")
         self.forget(probe)
+
+    def _echo(self) -> None:
+        """Raises Inconclusive if an echo request (RFC 792; RFC 4443, 4.1) is not answered."""
+        ends = self.addresses
+        self.note("sentinel: an echo request proves that path and target are alive")
+        with self.preamble():
+            request = icmp_echo(source=ends.local, destination=ends.target, identifier=self.port(), body=b"sentinel")
+            self.send_packet(request, "ICMP echo request")
+            kind = Icmpv6Type.ECHO_REPLY if len(ends.target) == 16 else IcmpType.ECHO_REPLY
+            self.expect_icmp(kind, 0, quoting=request[-len(b"sentinel"):])
 
     def finish(self) -> None:
         """Judge what nobody expected and what the oracle saw. Raises Mismatch for the worst of it."""

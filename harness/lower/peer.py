@@ -93,7 +93,8 @@ class Peer:
         self._inbox: deque[Arrival] = deque()
         self._arrived: list[Segment] = []
         self._acknowledged: list[tuple[int, Transmission]] = []
-        self._opened = False
+        self.opened = False
+        """True once we have sent a SYN."""
         self._repeats_count = False
         self._oracle = Oracle(flow, case.injector.link.mtu)
         self._fingerprint = case.fingerprint(flow)
@@ -172,9 +173,9 @@ class Peer:
         if not segment.has(RST):
             end = arithmetic.add(segment.seq or 0, segment.length)
             self.send_next = arithmetic.latest(self.send_next, end)
-        self._opened = self._opened or segment.has(SYN)
+        self.opened = self.opened or segment.has(SYN)
         # Before our SYN nothing acknowledges anything: a target in SYN-SENT has to drop it (RFC 9293, 3.10.7.3).
-        if segment.has(ACK) and self._opened:
+        if segment.has(ACK) and self.opened:
             self._acknowledged.append((segment.ack or 0, transmission))
 
     def _ours(self, segment: Segment) -> str:
@@ -523,7 +524,7 @@ class Peer:
 
     def reset_leftover(self) -> None:
         """Reset what the case left of this connection on the target, so that it does not disturb the next."""
-        if (self.irs is not None or self._opened) and self.case.upper.state(self.flow) not in ("CLOSED", "TIME-WAIT"):
+        if (self.irs is not None or self.opened) and self.case.upper.state(self.flow) not in ("CLOSED", "TIME-WAIT"):
             self.case.injector.send_packet(encode(Segment(flags=RST, seq=self.send_next), self.flow))
 
     def stream(self, start: int, end: int) -> bytes:

@@ -26,7 +26,7 @@ from .vocabulary import FEATURES, LIMITS, POLICIES, TABLES, TERMS, TIMERS, Term,
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-KINDS: Final = ("namespace", "uml", "vm", "pipe", "remote", "decoy", "model")
+KINDS: Final = ("namespace", "uml", "vm", "pipe", "remote", "decoy", "model", "firmware")
 """How a target is reached, as the modules of `harness.targets` are named."""
 
 Scalar = int | float | str | bool
@@ -145,6 +145,10 @@ class Profile:
         """The word in force. Raises as `timer` does."""
         term, _ = self._term(name, (POLICIES,))
         return str(self._stated(term, self.policies).now(self.short, self.version))
+
+    def sentinel(self) -> str:
+        """By what the target proves that it is alive: `closed-port` or `echo`."""
+        return self.policy("sentinel") if self.states("sentinel") else "closed-port"
 
     def value(self, name: str) -> Scalar:
         """Any of them, by its own name or by that of a well-known setting, then in the unit of that setting.

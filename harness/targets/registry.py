@@ -42,6 +42,7 @@ _KINDS: Final = {
     "uml": Kind(module="namespace", clock="skipping"),
     "decoy": Kind(module="decoys", clock="stepped"),
     "model": Kind(module="model.target", clock="stepped"),
+    "firmware": Kind(module="firmware.target", clock="real"),
     "pipe": Kind(module="pipe.target", clock="stepped", workers=0),
     "remote": Kind(module="remote.target", clock="real", alone=True),
     # Each worker boots a guest of its own, which costs processor time where cases mostly wait.

@@ -129,6 +129,8 @@ TERMS: Final = (
          "accepted, or half-open ones as well", allowed=("complete", "half-open")),
     Term(POLICIES, "timer_lateness", "how late a timer may be: a part of its length (timer_rounding), or what a timer "
          "wheel of that tick_s makes of it", allowed=("part", "wheel")),
+    Term(POLICIES, "sentinel", "by what the target proves that it is alive: the reset of a closed port, which is so "
+         "where nothing is stated, or the reply to an ICMP echo request", allowed=("closed-port", "echo")),
     Term(POLICIES, "data_give_up", "what data_retries and orphan_retries count: repetitions, or the time these would "
          "take after the least time-out, measured from the first repetition on", allowed=("count", "time")),
     Term(POLICIES, "last_repetition", "what follows the last of them: one more time-out, or the end at the next tick",
