@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +63,30 @@ def test_cases_come_to_what_the_profile_says(target: str, tmp_path: Path) -> Non
     assert unlike == []
     assert [(case["id"], case["verdict"], case["reason"]) for case in cases(target, tmp_path / "2", "2")] == [
         (case["id"], case["verdict"], case["reason"]) for case in first]
+
+
+STARTS = """
+import sys
+from harness.targets.registry import make_target
+target = make_target(sys.argv[1])
+target.come_to_rest("a case")
+print(target.link._conversation.process.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("target", built())
+def test_process_ends_with_who_has_started_it(target: str) -> None:
+    """Also one that does nothing any more, when its parent is killed."""
+    with subprocess.Popen([sys.executable, "-c", STARTS, target], cwd=ROOT, text=True, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        gone = os.pidfd_open(pid)
+        os.kill(pid, signal.SIGSTOP)
+        parent.kill()
+        with open(gone):
+            assert select.select([gone], [], [], 10)[0] == [gone]
 
 
 def test_ledger_tells_the_versions_apart() -> None:

@@ -68,7 +68,9 @@ def converse(profile: Profile, seed: int = 0) -> Conversation:
     folder = (Path(profile.file).parent / profile.cwd).absolute()
 
     def start() -> Process:
-        return Process(command, cwd=folder, limit_s=profile.answer_limit_s, name=profile.name)
+        # An adapter of ours whose process is started for each case sees to its own end.
+        return Process(command, cwd=folder, limit_s=profile.answer_limit_s, name=profile.name,
+                       binds_itself=bool(profile.stack) and profile.fresh)
 
     return Conversation(start, greeting(seed))
 

@@ -7,6 +7,9 @@
  * a block is looked up in lwIP's own lists each time it is needed, by the socket that is its argument.
  */
 #define _POSIX_C_SOURCE 200809L
+#include <signal.h>
+#include <sys/prctl.h>
+
 #include "tcpqual_pipe.h"
 
 #include "lwip/init.h"
@@ -634,6 +637,7 @@ static const char *information(uint32_t number, char *text, size_t room) {
 
 int main(void) {
     struct tq_stack stack;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a stack that is started for each case binds itself to who starts it */
     memset(&stack, 0, sizeof stack);
     stack.name = "lwIP";
     stack.version = LWIP_VERSION_STRING;
