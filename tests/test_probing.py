@@ -16,7 +16,7 @@ from harness.probing.probes import probe
 from harness.probing.soundness import faults
 from harness.probing.subject import Seen, Subject
 from harness.targets.document import read_profile
-from harness.targets.profile import load_profile
+from harness.targets.profile import load_profile, profile_names
 from harness.targets.registry import make_target
 
 MEASURED = ("initial_rto_s", "rto_min_s", "rto_max_s", "delayed_ack_max_s", "keepalive_time_s", "keepalive_interval_s",
@@ -138,9 +138,9 @@ def test_wrong_use_is_one_line(words: tuple[str, ...], said: str, capsys: pytest
     assert said in capsys.readouterr().err
 
 
-def test_every_profile_that_runs_is_sound() -> None:
-    for name in ("linux", "model", "decoy"):
-        assert list(faults(load_profile(name))) == []
+@pytest.mark.parametrize("name", profile_names())
+def test_every_profile_that_comes_with_the_harness_is_sound(name: str) -> None:
+    assert list(faults(load_profile(name))) == []
 
 
 @pytest.mark.parametrize(("text", "said"), [
