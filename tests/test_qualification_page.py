@@ -24,7 +24,7 @@ def head(*targets: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "schema": 1, "kind": "tcpqual-bundle", "title": "ACME stack 3.2", "began": "2026-11-21 10:00:00 UTC",
         "ended": "2026-11-21 10:05:00 UTC", "tool": "tcpqual 0.1.0", "commit": "abc123",
         "catalogue": {"digest": "0123456789ab", "requirements": 871, "rfcs": 47},
-        "suite": {"digest": "ba9876543210", "cases": 483}, "packages": {}, "selection": "",
+        "suite": {"digest": "ba9876543210", "cases": 483}, "packages": {}, "selection": "", "strict": False,
         "machine": {"system": "Linux 6.1", "processor": "CPU", "processors": "2 processors", "memory": "24 GiB",
                     "python": "CPython 3.11"}, "targets": list(targets), **changes,
     }
@@ -98,6 +98,15 @@ def test_without_any_results_it_still_says_so(tmp_path: Path) -> None:
     text = parse(path).text
     assert "NOT TESTED (exit status 2) no such device" in text
     assert "Verdict by requirement" not in text
+
+
+def test_where_advice_counts_the_verdict_is_that_of_the_run(tmp_path: Path) -> None:
+    path = place(tmp_path / "targets", "one", record(verdict="advice"), record(family="ipv6"))
+    matrix = build(read([path]))
+    lax = parse(write_qualification(head(target("one")), matrix, tmp_path / "s.html")).text
+    assert "CONFORMANT, with 1 SHOULD not kept (exit status 0)" in lax
+    strict = parse(write_qualification(head(target("one", status=1), strict=True), matrix, tmp_path / "s.html")).text
+    assert "NOT CONFORMANT: 1 SHOULD not kept (exit status 1)" in strict
 
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from .matrices import rules_by_case
 from .runs import Outcome, Plan, play
 
 _WORST_FIRST: Final = (USAGE, HARNESS, BROKEN, NOTHING_VERIFIED, CONFORMANT)
+_PROFILE: Final = "profile"
 _INTERRUPTED: Final = "interrupted before its turn"
 
 
@@ -58,7 +59,7 @@ def qualify(order: Order, say: Callable[[str], object]) -> int:
     # A bundle that is cut short is known as one.
     _dump(order.output / bundle.HEAD, _head(order, profiles, (), {}, began))
     plans = list(_plans(order, profiles))
-    outcomes = list(_play(plans, say))
+    outcomes = list(_play(plans, profiles, say))
     say("")
     rules = rules_by_case()
     found = read(outcome.results for outcome in outcomes if outcome.results is not None)
@@ -118,10 +119,11 @@ def _plans(order: Order, profiles: Mapping[str, Profile]) -> Iterator[Plan]:
 # -- the runs ---------------------------------------------------------------------------------------------------------
 
 
-def _play(plans: Sequence[Plan], say: Callable[[str], object]) -> Iterator[Outcome]:
+def _play(plans: Sequence[Plan], profiles: Mapping[str, Profile], say: Callable[[str], object]) -> Iterator[Outcome]:
     """One after the other: a run has the machine for itself, since timers are measured and most use all processors."""
     stopped = False
     for number, plan in enumerate(plans, 1):
+        _keep(plan, profiles[plan.target])
         if stopped:
             yield Outcome(plan=plan, status=HARNESS, wall_s=0.0, error=_INTERRUPTED, results=None)
             continue
@@ -131,6 +133,14 @@ def _play(plans: Sequence[Plan], say: Callable[[str], object]) -> Iterator[Outco
         stopped = outcome.interrupted
         say(f"{title}: {_word(outcome)}, {outcome.wall_s:.0f} s")
         yield outcome
+
+
+def _keep(plan: Plan, profile: Profile) -> None:
+    """Write the profile down as it is when its run begins."""
+    home = plan.folder / _PROFILE
+    home.mkdir(parents=True, exist_ok=True)
+    for name, text in provenance.profile_files(plan.target, profile).items():
+        (home / name).write_text(text, encoding="utf-8")
 
 
 @contextmanager
@@ -154,27 +164,24 @@ def _word(outcome: Outcome) -> str:
 
 def _head(order: Order, profiles: Mapping[str, Profile], outcomes: Sequence[Outcome],
           rules: Mapping[str, Sequence[str]], began: str) -> dict[str, Any]:
-    """What `bundle.json` says; the profiles are written down as they were used."""
+    """What `bundle.json` says."""
     return {
         "schema": bundle.SCHEMA, "kind": bundle.KIND, "title": order.title or order.output.resolve().name,
         "began": began, "ended": _now(), "tool": provenance.tool(), "commit": provenance.commit(),
         "catalogue": provenance.catalogue(), "suite": provenance.cases(len(rules)),
         "machine": provenance.machine(), "packages": provenance.packages(), "selection": order.selection,
+        "strict": "--strict" in order.words,
         "targets": [_entry(order.output, profiles[outcome.plan.target], outcome) for outcome in outcomes],
     }
 
 
 def _entry(output: Path, profile: Profile, outcome: Outcome) -> dict[str, Any]:
     folder = outcome.plan.folder
-    home = folder / "profile"
-    home.mkdir(parents=True, exist_ok=True)
-    for name, text in provenance.profile_files(outcome.plan.target, profile).items():
-        (home / name).write_text(text, encoding="utf-8")
     return {
         "target": outcome.plan.target, "folder": folder.relative_to(output).as_posix(), "status": outcome.status,
         "error": outcome.error, "wall_s": outcome.wall_s, "command": outcome.command,
         "results": None if outcome.results is None else outcome.results.relative_to(output).as_posix(),
-        "profiles": sorted(file.relative_to(output).as_posix() for file in home.iterdir()),
+        "profiles": sorted(file.relative_to(output).as_posix() for file in (folder / _PROFILE).iterdir()),
         "ledger": provenance.ledger(profile),
     }
 

@@ -32,7 +32,7 @@ from .matrix import (
 from .matrix_data import capture_tail
 from .matrix_page import SYMBOLS
 from .record import FINGERPRINT, Record, key, one_line, reason
-from .results import exit_status, summarise
+from .results import CONFORMANT, summarise
 from .rules import cite
 from .summary import left_out, not_applicable, verdict_line
 
@@ -66,7 +66,7 @@ def write_qualification(bundle: Mapping[str, Any], matrix: Matrix | None, path: 
 
 def context(bundle: Mapping[str, Any], matrix: Matrix | None) -> dict[str, Any]:
     """What the template is given."""
-    targets = [_target(entry, matrix, _number(matrix, entry)) for entry in bundle["targets"]]
+    targets = [_target(entry, matrix, _number(matrix, entry), strict=bundle["strict"]) for entry in bundle["targets"]]
     return {
         "bundle": bundle, "facts": _facts(bundle), "symbols": SYMBOLS, "targets": targets,
         "tested": [target for target in targets if target["tested"]],
@@ -112,7 +112,7 @@ def _facts(bundle: Mapping[str, Any]) -> list[tuple[str, str]]:
 # -- one target -------------------------------------------------------------------------------------------------------
 
 
-def _target(entry: Mapping[str, Any], matrix: Matrix | None, number: int | None) -> dict[str, Any]:
+def _target(entry: Mapping[str, Any], matrix: Matrix | None, number: int | None, *, strict: bool) -> dict[str, Any]:
     known: dict[str, Any] = {
         "spec": entry["target"], "label": called(entry["target"]), "clock": "", "seed": "",
         "folder": entry["folder"], "command": entry["command"], "status": entry["status"],
@@ -124,12 +124,11 @@ def _target(entry: Mapping[str, Any], matrix: Matrix | None, number: int | None)
     column, tally = matrix.columns[number], matrix.tally(number)
     records = list(column.records.values())
     evidence = {(one["requirement"], one["reason"]): one["evidence"] for one in entry["ledger"]}
-    # The verdict follows from what was seen; that the run broke off is said beside it.
-    summary = {"summary": summarise(records)}
     return known | {
         "label": column.label, "version": column.text("version"), "kind": column.text("kind"),
         "clock": column.text("clock"), "seed": column.text("seed"), "profile": column.text("profile"),
-        "verdict": verdict_line(summary), "good": exit_status(summary) == 0,
+        "verdict": verdict_line({"summary": summarise(records)}, strict=strict, status=entry["status"]),
+        "good": entry["status"] == CONFORMANT,
         "interrupted": bool(column.run.get("interrupted")),
         "rate": percent(tally.pass_rate), "coverage": percent(tally.coverage), "kept": tally.kept,
         "settled": tally.settled, "total": tally.total,
