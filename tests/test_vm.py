@@ -211,9 +211,25 @@ def test_the_orders_of_a_guest() -> None:
     assert socket.inet_pton(socket.AF_INET6, TARGET["ipv6"]) in requests
 
 
+def test_a_frame_is_stamped_when_it_was_sent_not_when_it_is_taken() -> None:
+    clock = GuestClock()
+    link = GuestLink(now=clock.now, instant=clock.instant, alive=lambda: None)
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    link.attend(near)
+    before_ns = clock.now()
+    far.send(b"a repetition")
+    after_ns = clock.now()
+    clock.wait(after_ns + 20 * MS)
+    link.send_bytes(b"an acknowledgement")
+    (sent,), come = link.sent(), link.poll()
+    assert come is not None
+    assert before_ns - MS <= come.stamp_ns <= after_ns + MS < sent.stamp_ns
+    link.close()
+
+
 def test_the_link_waits_for_room_and_loses_nothing() -> None:
     asked: list[int] = []
-    link = GuestLink(now=lambda: 7, alive=lambda: asked.append(1))
+    link = GuestLink(now=lambda: 7, instant=lambda stamp: 8, alive=lambda: asked.append(1))
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     link.attend(near)
     link.send_bytes(b"to the guest")
@@ -221,7 +237,12 @@ def test_the_link_waits_for_room_and_loses_nothing() -> None:
     far.send(b"from the guest")
     frame = link.poll()
     assert frame is not None
-    assert (frame.data, frame.stamp_ns, link.poll()) == (b"from the guest", 7, None)
+    assert (frame.data, frame.stamp_ns, link.poll()) == (b"from the guest", 8, None)
+    far.send(b"sent before")
+    link.send_bytes(b"and then we")
+    far.recv(100)
+    far.send(b"sent behind")
+    assert [frame.data for frame in (link.poll(), link.poll()) if frame] == [b"sent before", b"sent behind"]
     assert link.burst(b"abcdef", 2) == 3
     assert [far.recv(9) for _ in range(3)] == [b"ab", b"cd", b"ef"]
     assert (link.lost(), asked) == (0, [1])

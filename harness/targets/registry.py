@@ -45,8 +45,8 @@ _KINDS: Final = {
     "firmware": Kind(module="firmware.target", clock="real"),
     "pipe": Kind(module="pipe.target", clock="stepped", workers=0),
     "remote": Kind(module="remote.target", clock="real", alone=True),
-    # Each worker boots a guest of its own, which costs processor time where cases mostly wait.
-    "vm": Kind(module="vm.target", clock="real", workers=8),
+    # Each worker boots a guest of its own, and where its code is translated the guests are late by each other's work.
+    "vm": Kind(module="vm.target", clock="real", workers=4),
 }
 """The kinds that can be run. A profile of another kind is one to read."""
 

@@ -32,7 +32,7 @@ class Firmware:
     """One machine after the other, for one link, one clock, one console."""
 
     def __init__(self, clock: GuestClock) -> None:
-        self.link = GuestLink(now=clock.now, alive=self.alive)
+        self.link = GuestLink(now=clock.now, instant=clock.instant, alive=self.alive)
         self.console = Console(self)
         self._clock = clock
         self.machine: Qemu | None = None

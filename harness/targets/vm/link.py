@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The link to a guest: one end of a datagram socket, whose other end is the network card of its machine.
 
-Stamps are those of our own end: when a frame was handed over, and when it was taken. What does not fit into the
-sockets waits, on either side, so that no frame is lost.
+A frame of the guest's has this machine's kernel's stamp of when its machine sent it, so that it does not matter when we
+come to look; what we send is stamped when it is handed over. What does not fit into the sockets waits, on either side,
+so that no frame is lost.
 """
 
 from __future__ import annotations
 
 import select
 import socket
+import struct
 import time
 from collections.abc import Callable
 from typing import Final
 
+from ...wire.clock import SECOND
 from ...wire.errors import TargetError
 from ...wire.frame import Frame
 from ..namespace import MTU
@@ -22,16 +25,24 @@ _MAX_FRAME: Final = 65536
 _ROOM_S: Final = 5.0
 _IP: Final = (b"\x08\x00", b"\x86\xdd")
 _ETHERNET: Final = 14
+_SO_TIMESTAMPNS: Final = 35
+_STAMP: Final = struct.Struct("qq")
+_ANCILLARY: Final = socket.CMSG_SPACE(_STAMP.size)
 
 
 class GuestLink(SteppedLink):
-    """Frames to and from the guest that `attend` names; `alive` is asked at the end of each case, and may raise."""
+    """Frames to and from the guest that `attend` names.
+
+    `now` is the instant of the target's clock, `instant` turns a kernel's stamp into one; `alive` is asked at the end
+    of each case, and may raise.
+    """
 
     mtu = MTU
 
-    def __init__(self, *, now: Callable[[], int], alive: Callable[[], None]) -> None:
+    def __init__(self, *, now: Callable[[], int], instant: Callable[[int], int], alive: Callable[[], None]) -> None:
         super().__init__()
         self._now = now
+        self._instant = instant
         self._alive = alive
         self._socket: socket.socket | None = None
         # A descriptor that stays the same from one guest to the next.
@@ -45,6 +56,7 @@ class GuestLink(SteppedLink):
         self.inbox.clear()
         if end is not None:
             end.setblocking(False)
+            end.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
             self._ready.register(end, select.EPOLLIN)
 
     def fileno(self) -> int:
@@ -73,14 +85,21 @@ class GuestLink(SteppedLink):
         """The guest's next frame, or None; never blocks."""
         while self._socket is not None:
             try:
-                frame = self._socket.recv(_MAX_FRAME)
+                frame, ancillary, _, _ = self._socket.recvmsg(_MAX_FRAME, _ANCILLARY)
             except OSError:
                 return None  # nothing yet, or nothing more
             if not frame:
                 return None
             if frame[12:14] not in _IP or not self.is_ignored(frame[_ETHERNET:]):
-                return Frame(data=frame, stamp_ns=self._now())
+                return Frame(data=frame, stamp_ns=self._stamp(ancillary))
         return None
+
+    def _stamp(self, ancillary: list[tuple[int, int, bytes]]) -> int:
+        for level, kind, data in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+                seconds, nanoseconds = _STAMP.unpack_from(data)
+                return self._instant(seconds * SECOND + nanoseconds)
+        return self._now()
 
     def burst(self, frames: bytes | bytearray, frame_size: int) -> int:
         """Give the guest all frames of a burst, as fast as it takes them; returns how many. Raises TargetError."""

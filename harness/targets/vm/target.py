@@ -49,7 +49,7 @@ def make(profile: Profile, spec: str, *, seed: int = 0, worker: int = 0) -> Gues
         if agent.failure is None:
             agent.ask(Op.LISTENING, 0, endpoint(addresses(FAMILIES[0]).target, _NO_PORT))
 
-    link = GuestLink(now=clock.now, alive=alive)
+    link = GuestLink(now=clock.now, instant=clock.instant, alive=alive)
     guest = Guest(recipe, accelerator(lambda means, limit_s: recipe.boot(means, limit_s).stop()), link=link,
                   clock=clock)
     try:
