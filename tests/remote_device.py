@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from typing import Any, Final
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from agents import command
 
 from harness.targets.namespace import set_sysctls, switch_offloads_off
 from harness.targets.profile import load_profile
@@ -38,7 +41,11 @@ FORGED: Final = {"ipv4": "198.51.100.0/24", "ipv6": "2001:db8:f::/64"}
 DEVICE_MAC: Final = "02:00:00:00:00:d1"
 TESTER_MAC: Final = "02:00:00:00:00:71"
 DISCARD: Final = 9
-UPPERS: Final = ("none", "testability", "testability-tcp", "testability-1.1", "testability-tcp-1.1")
+AGENT_PORT: Final = 7070
+SSH_PORT: Final = 2222
+UPPERS: Final = ("none", "agent", "agent-c", "ssh", "testability", "testability-tcp", "testability-1.1",
+                 "testability-tcp-1.1")
+"""Target files by name: without an upper tester, by the agent in Python and in C, by ssh, by AUTOSAR's protocol."""
 _TESTABILITY: Final = 10000
 _SERVER: Final = Path(__file__).resolve().parent.parent / "sdk" / "python" / "tcpqual_testability_server.py"
 
@@ -60,6 +67,7 @@ class RemoteDevice:
         self.tester, self.device = NetworkNamespace(), NetworkNamespace()
         self._processes: list[subprocess.Popen[bytes]] = []
         self._servers = 0
+        self._started: set[str] = set()
         self._join()
         self.start(sys.executable, str(Path(__file__).with_name("open_port.py")), "discard", str(DISCARD))
 
@@ -93,11 +101,11 @@ class RemoteDevice:
     def start(self, *command: str) -> subprocess.Popen[bytes]:
         """Start a program in the device, which says in a line that it is ready."""
         with self.device.entered():
-            process = subprocess.Popen(command, stdout=subprocess.PIPE)
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self._processes.append(process)
         assert process.stdout is not None
-        if not process.stdout.readline():
-            raise RuntimeError(f"{' '.join(command)}: ended with status {process.wait()}")
+        if not (said := process.stdout.readline()) or process.poll() is not None:
+            raise RuntimeError(f"{' '.join(command)}: ended with status {process.wait()}: {said.decode()}")
         return process
 
     @property
@@ -117,6 +125,36 @@ class RemoteDevice:
         assert isinstance(command, tuple)
         self.start(*command)
 
+    def _driven(self, upper: str) -> str:
+        """See to what the agent or ssh needs on the device; returns the table of the upper tester, as TOML."""
+        if upper not in self._started:
+            self._started.add(upper)
+            self._start_sshd() if upper == "ssh" else self._start_agent(upper)
+        if upper == "ssh":
+            return (f'{{ host = "root@{DEVICE["ipv4"]}", options = ["-F", "none", "-p", "{SSH_PORT}", "-i", "id", '
+                    f'"-o", "UserKnownHostsFile=known_hosts"], python = "{sys.executable}" }}')
+        return f'{{ address = "{DEVICE["ipv4"]}", port = {AGENT_PORT + (upper == "agent-c")}, key = "key" }}'
+
+    def _start_agent(self, upper: str) -> None:
+        port = AGENT_PORT + (upper == "agent-c")
+        agent = command("c" if upper == "agent-c" else "python")
+        self.start(*agent, "--listen", f"{DEVICE['ipv4']}:{port}", "--key", str(self.key))
+
+    def _start_sshd(self) -> None:
+        """A daemon that knows one key, and nothing of this machine's own set-up."""
+        for name in ("id", "host"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / name)], check=True)
+        public = (self.folder / "host.pub").read_text().split()[:2]
+        (self.folder / "known_hosts").write_text(f"[{DEVICE['ipv4']}]:{SSH_PORT} {' '.join(public)}\n")
+        settings = {"ListenAddress": f"{DEVICE['ipv4']}:{SSH_PORT}", "HostKey": self.folder / "host", "UsePAM": "no",
+                    "PidFile": "none", "AuthorizedKeysFile": self.folder / "id.pub", "StrictModes": "no",
+                    "PasswordAuthentication": "no", "PermitRootLogin": "prohibit-password"}
+        config = self.folder / "sshd_config"
+        config.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # what its unit does where it is installed
+        sshd = shutil.which("sshd") or "/usr/sbin/sshd"
+        self.start(sshd, "-D", "-e", "-f", str(config))
+
     def file(self, upper: str = "none", *, answer_limit_s: str = "2", **other: str) -> Path:
         """The target file of this device with that upper tester; `other` are further lines of `[remote]`, as TOML."""
         lines = {"interface": '"bench0"', "upper": f'"{upper}"', "timers": '"short"' if self.short else '"default"',
@@ -128,6 +166,8 @@ class RemoteDevice:
             lines["open"] = f'{{ port = {DISCARD}, application = "discard" }}'
         if upper.startswith("testability"):
             lines |= self._testability(upper, answer_limit_s)
+        elif upper != "none":
+            lines |= {"upper": f'"{upper.removesuffix("-c")}"', upper.removesuffix("-c"): self._driven(upper)}
         lines |= other
         table = "".join(f"{key} = {value}\n" for key, value in lines.items() if value)
         file = self.folder / f"{upper}.toml"
@@ -175,17 +215,17 @@ def remote_device(folder: Path, **options: Any) -> Iterator[RemoteDevice]:
 def main(arguments: list[str]) -> int:
     """The command: `[--short] COMMAND...`."""
     short = arguments[:1] == ["--short"]
-    command = arguments[short:]
-    if not command:
+    words = arguments[short:]
+    if not words:
         print(__doc__, file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="tcpqual-device-") as folder, \
             remote_device(Path(folder), short=short) as device:
         for upper in UPPERS:
-            if any(f"{{{upper}}}" in word for word in command):
+            if any(f"{{{upper}}}" in word for word in words):
                 file = str(device.file(upper))
-                command = [word.replace(f"{{{upper}}}", file) for word in command]
-        return device.run(command).returncode
+                words = [word.replace(f"{{{upper}}}", file) for word in words]
+        return device.run(words).returncode
 
 
 if __name__ == "__main__":

@@ -44,11 +44,15 @@ APPLICATIONS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """Where `tcpqual agent` listens on the device; `key` is the file that both ends have."""
+    """Where the agent listens on the device; `key` is the file that both ends have, beside the target's own.
+
+    `answer_limit_s` is how long any answer may take.
+    """
 
     address: Address
     port: Port
     key: str
+    answer_limit_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,7 @@ class Ssh:
     host: str
     options: tuple[str, ...] = ()
     python: str = "python3"
+    answer_limit_s: float = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

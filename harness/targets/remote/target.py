@@ -14,7 +14,6 @@ from ...wire.errors import LinkError, UsageError
 from ..base import Target, timing_of
 from ..namespace import stay_on_one_processor
 from ..profile import Profile
-from .agentless import AgentlessUpperTester
 from .device import Device
 from .reach import Proof, Way, given, open_way
 from .testers import TESTERS, Driver
@@ -57,7 +56,7 @@ def reached(profile: Profile, spec: str, *, say: Say) -> RemoteTarget:
     try:
         injector = Injector(link=way.link, clock=way.clock, neighbour=way.neighbour)
         slowest_ns = prove(device, profile.file, Proof(way, injector), say)
-        driver = TESTERS[device.upper](device, profile.file, way.clock)
+        driver = TESTERS[device.upper](device, profile.file)
         say(f"upper tester: {driver.said}")
     except BaseException:
         way.close()
@@ -66,22 +65,21 @@ def reached(profile: Profile, spec: str, *, say: Say) -> RemoteTarget:
 
 
 def _target(profile: Profile, spec: str, way: Way, injector: Injector, driver: Driver, slowest_ns: int) -> RemoteTarget:
-    device, upper = way.device, driver.upper
+    device = way.device
     known = profile.with_version(driver.version) if driver.version and not profile.version else profile
-    agentless = upper if isinstance(upper, AgentlessUpperTester) else None
     first, last = device.ports
     ports = Ports(within=device.ports, begin=secrets.randbelow(last - first),  # the last run's may be in TIME-WAIT
-                  listening=device.open.port if agentless is not None and device.open is not None else None)
+                  listening=driver.listening)
     ends = {family: Addresses(local=given(device.injector(family)).packed, target=given(device.address(family)).packed,
                               forged=device.forged(family)) for family in device.families}
     way.clock.longest_s = device.longest_wait_s
     let_go = stay_on_one_processor(0)
     tolerance_ns = measure_tolerance(way.clock) + slowest_ns
     return RemoteTarget(name=spec, kind="remote", version=known.version, profile=known, clock=way.clock, link=way.link,
-                        upper=upper, injector=injector, timing=timing_of(known, tolerance_ns), ports=ports,
-                        ends=_both(ends), foresee=agentless.foresee if agentless is not None else None,
+                        upper=driver.upper, injector=injector, timing=timing_of(known, tolerance_ns), ports=ports,
+                        ends=_both(ends), foresee=driver.foresee,
                         closers=[way.ear.close, let_go, driver.close],
-                        begin=agentless.begin if agentless is not None else driver.begin)
+                        begin=driver.begin)
 
 
 def _both(ends: dict[str, Addresses]) -> dict[str, Addresses]:

@@ -1,64 +1,101 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The upper testers of remote devices, by the names that `upper` of a file may have.
 
-Each is a function that takes what it needs of the file and comes back with a driver that has said hello. It raises
-TargetError in one line if the device cannot be driven so.
+Each is a function that takes a device and its file and comes back with a driver that has said hello. It raises
+TargetError or UsageError in one line if the device cannot be driven so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+from ...lower.case import Foresee
 from ...upper.base import UpperTester
-from ...wire.clock import Clock
-from ...wire.errors import TargetError
-from .agentless import AgentlessUpperTester
 from .device import Device
+
+if TYPE_CHECKING:
+    from ...upper.streams import ByteStream
+
+
+def _nothing() -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Driver:
-    """An upper tester, and how to let go of it.
+    """An upper tester: `begin` is told of each case, `close` lets go of it.
 
-    `version` is what the device says of itself, "" if nothing; `said` is its hello in a few words; `begin` is called
-    when a case begins.
+    `said` is its hello in a few words, `version` the stack's if that is a part of it. `listening` is the port that is
+    open if no other can be opened, and `foresee` looks at what a case is about to send to it.
     """
 
     upper: UpperTester
     said: str
     version: str = ""
-    close: Callable[[], None] = lambda: None
-    begin: Callable[[], None] = lambda: None
+    begin: Callable[[], None] = _nothing
+    close: Callable[[], None] = _nothing
+    listening: int | None = None
+    foresee: Foresee | None = None
 
 
-def _nobody(device: Device, file: str, clock: Clock) -> Driver:
-    assert device.open is not None  # the document asks for it
-    return Driver(upper=AgentlessUpperTester(device.open),
-                  said=f"none: what port {device.open.port} ({device.open.application}) allows is tested")
+def _nobody(device: Device, file: str) -> Driver:
+    from .agentless import AgentlessUpperTester
+
+    assert device.open is not None  # the document asks for it, as for the tables below
+    upper = AgentlessUpperTester(device.open)
+    return Driver(upper=upper, said=f"none: what port {device.open.port} ({device.open.application}) allows is tested",
+                  begin=upper.begin, listening=device.open.port, foresee=upper.foresee)
 
 
-def _not_yet(device: Device, file: str, clock: Clock) -> Driver:
-    raise TargetError(f"{file}: remote.upper: {device.upper!r} is not there yet; allowed: none")
+def _agent(device: Device, file: str) -> Driver:
+    from ...upper.handshake import read_key
+    from ...upper.streams import over_tcp
+
+    where = device.agent
+    assert where is not None
+    key = read_key(Path(file).parent / where.key)
+
+    def connect() -> ByteStream:
+        return over_tcp(str(where.address), where.port, limit_s=where.answer_limit_s)
+
+    return _by_agent(connect, key, where.answer_limit_s)
 
 
-def _testability(device: Device, file: str, clock: Clock) -> Driver:
-    from ...upper.testability.upper import TpspUpperTester  # other devices do without
+def _ssh(device: Device, file: str) -> Driver:
+    from .ssh import over_ssh
 
-    assert device.testability is not None  # the document asks for it
+    where = device.ssh
+    assert where is not None
+    return _by_agent(lambda: over_ssh(where, Path(file).parent), b"", where.answer_limit_s)
+
+
+def _by_agent(connect: Callable[[], ByteStream], key: bytes, limit_s: float) -> Driver:
+    from ...upper.agent import Agent, AgentUpperTester
+
+    agent = Agent(connect, key=key, limit_s=limit_s)
+    upper = AgentUpperTester(agent)
+    system, _, release = agent.hello.system.partition(" ")
+    return Driver(upper=upper, begin=upper.revive, close=upper.close_driver,
+                  said=f"{agent.hello.name} {agent.hello.agent_version} on {agent.hello.system}",
+                  version=release.partition(" ")[0] if system == "Linux" else "")
+
+
+def _testability(device: Device, file: str) -> Driver:
+    from ...upper.testability.upper import TpspUpperTester
+
+    assert device.testability is not None
     upper = TpspUpperTester.of(device.testability)
-    try:
-        upper.open()
-    except TargetError as error:
-        raise TargetError(f"{file}: remote.testability: {error}") from None
-    return Driver(upper=upper, said=upper.said, close=upper.close_driver, begin=upper.revive)
+    upper.open()
+    return Driver(upper=upper, said=upper.said, begin=upper.revive, close=upper.close_driver)
 
 
-TESTERS: Final[dict[str, Callable[[Device, str, Clock], Driver]]] = {
+TESTERS: Final[dict[str, Callable[[Device, str], Driver]]] = {
     "none": _nobody,
-    "agent": _not_yet,
-    "ssh": _not_yet,
+    "agent": _agent,
+    "ssh": _ssh,
     "testability": _testability,
 }
-"""How each upper tester is made, of the device, its file, and the clock that waits for it."""
+"""How each upper tester is made."""
