@@ -36,6 +36,8 @@ _ANSWER_S: Final = 1.0
 _TOOLS: Final = {
     "tshark": "to read captures here: apt-get install tshark (or open them in Wireshark elsewhere)",
     "chromium": "for the tests of the matrix's page alone: apt-get install chromium",
+    "ssh": "for devices driven by ssh: apt-get install openssh-client",
+    "sshd": "for the tests of that alone: apt-get install openssh-server",
     "allure": "to see the Allure results as pages: install Allure from https://allurereport.org/docs/install",
     "git": "for a checkout and its two commands: apt-get install git",
 }
@@ -124,7 +126,7 @@ def _kernel() -> Check:
 
 def _tools() -> Iterator[Check]:
     for name, mend in _TOOLS.items():
-        path = shutil.which(name)
+        path = shutil.which(name) or shutil.which(name, path="/usr/sbin")
         if path:
             yield Check(name=name, outcome="ok", found=path)
         else:

@@ -129,13 +129,14 @@ class RemoteDevice:
         """See to what the agent or ssh needs on the device; returns the table of the upper tester, as TOML."""
         if upper not in self._started:
             self._started.add(upper)
-            self._start_sshd() if upper == "ssh" else self._start_agent(upper)
+            self._start_sshd() if upper == "ssh" else self.start_agent(upper)
         if upper == "ssh":
             return (f'{{ host = "root@{DEVICE["ipv4"]}", options = ["-F", "none", "-p", "{SSH_PORT}", "-i", "id", '
                     f'"-o", "UserKnownHostsFile=known_hosts"], python = "{sys.executable}" }}')
         return f'{{ address = "{DEVICE["ipv4"]}", port = {AGENT_PORT + (upper == "agent-c")}, key = "key" }}'
 
-    def _start_agent(self, upper: str) -> None:
+    def start_agent(self, upper: str) -> None:
+        """Start an agent: `agent`, the one in Python, or `agent-c`."""
         port = AGENT_PORT + (upper == "agent-c")
         agent = command("c" if upper == "agent-c" else "python")
         self.start(*agent, "--listen", f"{DEVICE['ipv4']}:{port}", "--key", str(self.key))

@@ -197,3 +197,12 @@ def test_what_takes_up_no_number_or_has_a_time_may_come_when_it_does(target):
     target.say(peer, "S 5:5(0)", after_s=0.5)
     peer.expect("S 0:0(0) <...>", after(0.5))
     assert made.story.findings == []
+
+
+def test_ports_of_the_two_ends_may_lie_apart() -> None:
+    """A range wraps for both ends, and no number leaves it."""
+    ports = Ports(within=(30000, 30009), begin=7, apart=5)
+    assert [ports.take() for _ in range(3)] == [30008, 30009, 30000]
+    assert [ports.take_ours() for _ in range(5)] == [30006, 30007, 30008, 30009, 30000]
+    assert Ports().take() == 20001
+    assert Ports().take_ours() == 20001

@@ -67,9 +67,10 @@ def test_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_tools(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/bin/git" if name == "git" else None)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name, path=None: "/bin/git" if name == "git" else None)
     found = {check.name: check.outcome for check in doctor._tools()}
-    assert found == {"tshark": "limited", "chromium": "limited", "allure": "limited", "git": "ok"}
+    assert found == {"tshark": "limited", "chromium": "limited", "ssh": "limited", "sshd": "limited",
+                     "allure": "limited", "git": "ok"}
 
 
 def test_python_and_kernel_that_are_too_little(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,20 +81,27 @@ Foresee = Callable[[Peer, Segment], None]
 class Ports:
     """Port numbers that no earlier case of this lab has used for a long time.
 
-    They lie in `within`, both ends included, and begin `begin` numbers behind the first. `listening` is the one port on
-    which something listens, where the target cannot be made to listen on another.
+    They lie in `within`, both ends included, and begin `begin` numbers behind the first. The injector's are `apart` from
+    the target's: who chooses both at random meets no connection that an earlier lab has left in TIME-WAIT. `listening`
+    is the one port on which something listens, where the target cannot be made to listen on another.
     """
 
-    def __init__(self, *, within: tuple[int, int] = PORTS, begin: int = 0, listening: int | None = None) -> None:
+    def __init__(self, *, within: tuple[int, int] = PORTS, begin: int = 0, apart: int = 0,
+                 listening: int | None = None) -> None:
         self.listening = listening
         self._first, last = within
         self._count = last - self._first + 1
         self._next = begin
+        self._apart = apart
 
     def take(self) -> int:
         """The next port number."""
         self._next = (self._next + 1) % self._count
         return self._first + self._next
+
+    def take_ours(self) -> int:
+        """The next port number, for the injector's end."""
+        return self._first + (self.take() - self._first + self._apart) % self._count
 
 
 class Case:
@@ -152,6 +159,11 @@ class Case:
         self._own_ports.add(port)
         return port
 
+    def _our_port(self) -> int:
+        port = self._ports.take_ours()
+        self._own_ports.add(port)
+        return port
+
     def listening_port(self) -> int:
         """The port of the target to listen on: a fresh one, unless there is but one that it listens on."""
         return self.port() if self._ports.listening is None else self._ports.listening
@@ -173,7 +185,7 @@ class Case:
         """Another end of ours: by default fresh ports on both sides and an initial sequence number that wraps."""
         flow = Flow(
             local=local or self.addresses.local,
-            local_port=self.port() if local_port is None else local_port,
+            local_port=self._our_port() if local_port is None else local_port,
             target=self.addresses.target,
             target_port=self.port() if target_port is None else target_port,
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ...lower.case import Addresses, Ports
 from ...lower.injector import Injector
 from ...lower.timing import measure_tolerance
-from ...wire.errors import LinkError, UsageError
+from ...wire.errors import LinkError, TargetError, UsageError
 from ..base import Target, timing_of
 from ..namespace import stay_on_one_processor
 from ..profile import Profile
@@ -56,7 +56,7 @@ def reached(profile: Profile, spec: str, *, say: Say) -> RemoteTarget:
     try:
         injector = Injector(link=way.link, clock=way.clock, neighbour=way.neighbour)
         slowest_ns = prove(device, profile.file, Proof(way, injector), say)
-        driver = TESTERS[device.upper](device, profile.file)
+        driver = _driven(device, profile.file)
         say(f"upper tester: {driver.said}")
     except BaseException:
         way.close()
@@ -64,11 +64,20 @@ def reached(profile: Profile, spec: str, *, say: Say) -> RemoteTarget:
     return _target(profile, spec, way, injector, driver, slowest_ns)
 
 
+def _driven(device: Device, file: str) -> Driver:
+    """The device's upper tester, which has said hello. Raises TargetError."""
+    try:
+        return TESTERS[device.upper](device, file)
+    except TargetError as error:
+        raise TargetError(f"{file}: remote.{device.upper}: {error}") from None
+
+
 def _target(profile: Profile, spec: str, way: Way, injector: Injector, driver: Driver, slowest_ns: int) -> RemoteTarget:
     device = way.device
     known = profile.with_version(driver.version) if driver.version and not profile.version else profile
     first, last = device.ports
-    ports = Ports(within=device.ports, begin=secrets.randbelow(last - first),  # the last run's may be in TIME-WAIT
+    # What an earlier run has left in TIME-WAIT there is not to be met again: chance chooses what no run begins with.
+    ports = Ports(within=device.ports, begin=secrets.randbelow(last - first), apart=secrets.randbelow(last - first),
                   listening=driver.listening)
     ends = {family: Addresses(local=given(device.injector(family)).packed, target=given(device.address(family)).packed,
                               forged=device.forged(family)) for family in device.families}
