@@ -81,9 +81,9 @@ Foresee = Callable[[Peer, Segment], None]
 class Ports:
     """Port numbers that no earlier case of this lab has used for a long time.
 
-    They lie in `within`, both ends included, and begin `begin` numbers behind the first. The injector's are `apart` from
-    the target's: who chooses both at random meets no connection that an earlier lab has left in TIME-WAIT. `listening`
-    is the one port on which something listens, where the target cannot be made to listen on another.
+    They lie in `within`, both ends included, and begin `begin` numbers behind the first. The injector's are so many
+    `apart` from the target's: who chooses both at random meets no connection that an earlier lab has left in TIME-WAIT.
+    `listening` is the one port on which something listens, where the target cannot be made to listen on another.
     """
 
     def __init__(self, *, within: tuple[int, int] = PORTS, begin: int = 0, apart: int = 0,
