@@ -183,7 +183,11 @@ def record_of(run: Run) -> dict[str, Any]:
     """The record of a case that was judged."""
     case, story, judgement = run.case, run.case.story, run.judgement
     assert judgement is not None
-    return blank_record(run.item) | {
+    blank = blank_record(run.item)
+    # Of what it has not looked at the case claims nothing; what it has found all the same stays.
+    unseen = story.unseen - {finding.requirement for finding in judgement.findings}
+    claimed = [name for name in blank["requirements"] if name not in unseen]
+    return blank | {"requirements": claimed} | ({"unseen": sorted(unseen)} if unseen else {}) | {
         "verdict": judgement.verdict.value, "reason": judgement.reason,
         "findings": [asdict(finding) for finding in judgement.findings],
         "steps": [asdict(step) for step in story.steps], "proof": sorted(story.proof),

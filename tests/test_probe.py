@@ -152,6 +152,16 @@ def test_case_does_without_a_look_where_the_wire_is_enough(new_case: Any) -> Non
         "not looked at: what the application is given of 10 octets"]
 
 
+def test_case_says_nothing_of_what_it_has_not_looked_at(new_case: Any) -> None:
+    case, peer, listener = new_case(WIRE)
+    case.requirements = {name: load().get(name) for name in (WIRE, API)}
+    connection = states.established(peer, listener)
+    assert case.story.unseen == set(), "the way to where a case begins claims nothing"
+    connection.expect_no_data()
+    assert case.story.unseen == {API}
+    assert case.story.closed().unseen == {API}
+
+
 def test_case_about_what_the_application_gets_does_not(new_case: Any) -> None:
     _, peer, listener = new_case(API)
     connection = states.established(peer, listener)

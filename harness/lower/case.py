@@ -484,14 +484,17 @@ class Case:
     def looking(self, at: str) -> Iterator[None]:
         """A look at what the target's application is told, of which the case may do without if it cannot be had.
 
-        It may on the way to where it begins, which the wire shows too, and where every rule that it covers can be
-        tested by the wire alone; else the case is not applicable.
+        It may on the way to where it begins, which the wire shows too. Elsewhere it says nothing any more of the rules
+        that cannot be tested by the wire alone; without any other it is not applicable.
         """
         try:
             yield
         except Unseen:
-            if not self._in_preamble and any(rule.testability != "wire" for rule in self.requirements.values()):
-                raise
+            if not self._in_preamble:
+                beyond = {name for name, rule in self.requirements.items() if rule.testability != "wire"}
+                if beyond and len(beyond) == len(self.requirements):
+                    raise
+                self.story.unseen |= beyond
             self.note(f"not looked at: {at}")
 
     @property

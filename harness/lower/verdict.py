@@ -122,12 +122,13 @@ class TimingCheck:
 
 @dataclass(slots=True, kw_only=True)
 class Story:
-    """What a case has said and seen so far."""
+    """What a case has said and seen so far. `unseen` are requirements that it cannot claim, having not looked."""
 
     steps: list[Step] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     proof: set[str] = field(default_factory=set)
     checks: list[TimingCheck] = field(default_factory=list)
+    unseen: set[str] = field(default_factory=set)
 
     def index(self, step: Step | None = None) -> int:
         """The place of a step in the story, the last one's by default and for a step that a case has struck out."""
@@ -144,4 +145,4 @@ class Story:
         return Story(
             steps=[replace(self.steps[at]) for at in order],
             findings=[replace(finding, step=place.get(finding.step, 0)) for finding in self.findings],
-            proof=set(self.proof), checks=list(self.checks))
+            proof=set(self.proof), checks=list(self.checks), unseen=set(self.unseen))
