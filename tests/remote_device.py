@@ -21,7 +21,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -191,6 +191,22 @@ class RemoteDevice:
         """Run a command in the tester's namespace."""
         with self.tester.entered():
             return subprocess.run(command, check=False, **options)
+
+    def watched(self, command: Sequence[str], *acts: tuple[str, Callable[[], object]]) -> tuple[int, str]:
+        """Run a command in the tester's namespace, and act when it says something: exit status, and what it said.
+
+        Each of `acts` is a word and what to do once a line has it, one after the other.
+        """
+        with self.tester.entered():
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                       env={**os.environ, "PYTHONUNBUFFERED": "1"})
+        left, said = list(acts), []
+        with process:
+            for line in process.stdout or ():
+                said.append(line)
+                if left and left[0][0] in line:
+                    left.pop(0)[1]()
+        return process.returncode, "".join(said)
 
     def close(self) -> None:
         """End what runs in the device, and let go of the namespaces."""
