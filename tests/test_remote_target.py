@@ -86,6 +86,13 @@ def test_application_that_closes_with_us_is_no_half_closed_one(device: RemoteDev
         "needs an upper tester that can hold a connection of which our end is closed; this device has none"}
 
 
+def test_application_that_closes_with_us_leads_to_last_ack(device: RemoteDevice) -> None:
+    status, results, said = play(device, "close/passive")
+    assert status == 0, said
+    found = {case["id"] for case in results["cases"] if case["verdict"] == "pass"}
+    assert "close/passive::repeated_fin_in_last_ack" in found, said
+
+
 def test_forged_sources_need_a_network_of_their_own(device: RemoteDevice) -> None:
     file = device.file(forged_ipv4="", forged_ipv6="")
     _, results, said = play(device, "isn/initial_numbers::other_four_tuples_are_not_predictable[address]", file=file)

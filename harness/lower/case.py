@@ -134,6 +134,7 @@ class Case:
         self.handles: list[object] = []
         self.closings: list[object] = []
         self.mismatched = False
+        self.lets_close = False
         self._ports = ports
         self._seed = seed
         self._observer = observer
@@ -219,6 +220,15 @@ class Case:
     def autonomous(self) -> bool:
         """True if the target's application does what nobody here has told it to."""
         return self._foresee is not None
+
+    @contextlib.contextmanager
+    def letting_close(self) -> Iterator[None]:
+        """Inside, an application that acts by itself may close when it is told the end of our stream."""
+        self.lets_close = True
+        try:
+            yield
+        finally:
+            self.lets_close = False
 
     def foresee(self, peer: Peer, segment: Segment) -> None:
         """A segment is about to be sent. Raises NotApplicable if the target's application would not stand it."""

@@ -38,7 +38,11 @@ class AgentlessUpperTester:
         if peer.flow.target_port != self._open.port or not segment.has(FIN) or segment.has(SYN):
             return
         place = arithmetic.add(segment.seq or 0, len(segment.payload or b""))
-        if self._open.application == "discard" and 0 <= arithmetic.diff(place, peer.send_next) < _WINDOW:
+        if not 0 <= arithmetic.diff(place, peer.send_next) < _WINDOW:
+            return
+        if peer.case.lets_close and self._open.application == "holds":
+            _cannot("close")
+        if not peer.case.lets_close and self._open.application == "discard":
             _cannot("hold a connection of which our end is closed")
 
     def listen(self, address: bytes, port: int, *, backlog: int, options: Mapping[str, int]) -> object:
