@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness import doctor
-from harness.targets.base import TARGET
+from harness.targets.base import TARGET, packed
 from harness.targets.profile import load_profile
 from harness.targets.registry import clock_of, describe, make_target, parse_spec
 from harness.targets.vm import fetch as fetching
@@ -26,6 +26,7 @@ from harness.targets.vm.images import Image, find, images, images_folder, of_fil
 from harness.targets.vm.initramfs import archive, orders_for
 from harness.targets.vm.link import GuestLink
 from harness.targets.vm.machine import KVM, TCG
+from harness.upper.messages import Op, endpoint
 from harness.wire.clock import SECOND
 from harness.wire.errors import TargetError, UsageError
 
@@ -397,6 +398,15 @@ def test_a_guest_leaves_nothing_behind() -> None:
     assert 0 < target.timing.tolerance_ns < 5 * SECOND
     target.close()
     assert not Path(f"/proc/{pid}").exists()
+
+
+@VM
+def test_no_command_to_the_agent_is_lost() -> None:
+    target = make_target(spec())
+    agent = target.upper.agent  # type: ignore[attr-defined]
+    for _ in range(8000):
+        assert agent.ask(Op.LISTENING, 0, endpoint(packed(TARGET["ipv4"]), 1)).error == ""
+    target.close()
 
 
 @VM

@@ -1421,12 +1421,14 @@ static void serve(void) {
                 until = client->until;
             count += watch(&polled[count], client->in,
                            client->ending || (has_room(client) && client->filled < client->room) ? POLLIN : 0);
-            /* One descriptor is watched once: Linux loses the wake of a virtio port that is polled twice, and poll takes
-             * no more entries than there may be descriptors. */
-            if (client->out != client->in)
-                count += watch(&polled[count], client->out, 0);
-            if (client->queued || client->ending == 1)
-                polled[count - 1].events |= POLLOUT;
+            /* Nothing is watched twice, nor for nothing: poll takes no more entries than there may be descriptors, and
+             * Linux loses the wake of a virtio port that is polled twice, by two descriptors of one port as well. */
+            if (client->queued || client->ending == 1) {
+                if (client->out != client->in)
+                    count += watch(&polled[count], client->out, POLLOUT);
+                else
+                    polled[count - 1].events |= POLLOUT;
+            }
         }
         slot_first = count;
         for (i = 0; served && has_room(served) && i < SOCKETS; i++)
