@@ -16,7 +16,7 @@ import subprocess
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -111,17 +111,20 @@ def _unpacked(what: str, place: Path, tell: Tell) -> None:
         with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(packages[0])], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-                archive.extractall(place / "tree", members=_wanted(archive), filter="data")
+                _extract(archive, place / "tree")
     except (OSError, EOFError, tarfile.TarError) as error:
         raise TargetError(f"{packages[0].name}: cannot be unpacked: {error}") from None
 
 
-def _wanted(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Kernel, configuration and modules."""
+def _extract(archive: tarfile.TarFile, folder: Path) -> None:
+    """Kernel, configuration and modules, each by its name alone, which is the same for no two of them."""
+    folder.mkdir(exist_ok=True)
     for member in archive:
-        path = Path(member.name)
-        if member.isfile() and (path.name.startswith(("vmlinuz", "config-")) or _SUFFIX.search(path.name)):
-            yield member
+        name = Path(member.name).name
+        wanted = member.isfile() and (name.startswith(("vmlinuz", "config-")) or _SUFFIX.search(name))
+        if wanted and (content := archive.extractfile(member)) is not None:
+            with (folder / name).open("wb") as out:
+                shutil.copyfileobj(content, out)
 
 
 def _keep(tree: Path, image: Path, name: str, source: str) -> None:
