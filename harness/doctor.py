@@ -14,7 +14,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 Outcome = Literal["ok", "limited", "missing"]
 
 _MARKS: Final = {"ok": "ok", "limited": "limited", "missing": "MISSING"}
+_PARTS: Final = ("python", "kernel", "lab", "virtual_time", "virtual_machines", "firmware", "stacks", "tools")
+"""What is looked at, each by the function of its name."""
+_SLOW: Final = ("lab", "virtual_time")
+"""Those that make a lab or boot a guest."""
 _OLDEST_PYTHON: Final = (3, 11)
 _LOSSLESS_BYTES: Final = 1 << 20
 _ANSWER_S: Final = 1.0
@@ -64,10 +68,16 @@ class Check:
     mend: str = ""
 
 
-@cache
 def examine() -> tuple[Check, ...]:
     """Look at everything, once for this process."""
-    return (_python(), _kernel(), *_lab(), *_virtual_time(), _virtual_machines(), _firmware(), *_stacks(), *_tools())
+    return tuple(check for part in _PARTS for check in _look(part))
+
+
+@cache
+def _look(part: str) -> tuple[Check, ...]:
+    """Look at one part of it."""
+    found: Check | Iterable[Check] = globals()[f"_{part}"]()
+    return (found,) if isinstance(found, Check) else tuple(found)
 
 
 def can_run(checks: Sequence[Check]) -> bool:
@@ -78,13 +88,17 @@ def can_run(checks: Sequence[Check]) -> bool:
 def missing(what: str) -> str | None:
     """Why `what` (the name of a check, or `lab` for all that a run needs) is not to be had here; None if it is.
 
-    Raises KeyError for a name that no check has.
+    Nothing is tried for it that takes longer than to find it. Raises KeyError for a name that no check has.
     """
-    checks = {check.name: check for check in examine()}
     if what == "lab":
-        wrong = next((check for check in checks.values() if check.outcome == "missing"), None)
+        wanted = [check for part in ("python", "kernel", "lab") for check in _look(part)]
+        wrong = next((check for check in wanted if check.outcome == "missing"), None)
     else:
-        wrong = checks[what] if checks[what].outcome != "ok" else None
+        known = (check for part in sorted(_PARTS, key=_SLOW.count) for check in _look(part))
+        check = next((check for check in known if check.name == what), None)
+        if check is None:
+            raise KeyError(what)
+        wrong = check if check.outcome != "ok" else None
     return None if wrong is None else f"{wrong.name}: {wrong.found}; {wrong.mend}"
 
 

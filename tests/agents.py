@@ -48,7 +48,8 @@ def command(name: str) -> list[str]:
     """How to start an agent: `c`, `python`, or `elsewhere`, the one in C as it is where nothing is known of Linux."""
     if name == "elsewhere":
         return [str(built("-std=c99", "-U__linux__", "-D_GNU_SOURCE"))]
-    return [str(built())] if name == "c" else [sys.executable, str(PYTHON_SOURCE)]
+    # Nothing but the interpreter's own library, as on a device; it also starts in a third of the time.
+    return [str(built())] if name == "c" else [sys.executable, "-I", "-S", str(PYTHON_SOURCE)]
 
 
 def host_agent(name: str, key: Path, *words: str) -> tuple[subprocess.Popen[bytes], int]:

@@ -24,9 +24,9 @@ MISSING = Check(name="packet socket", outcome="missing", found="not permitted", 
 
 @pytest.fixture
 def fresh() -> Iterator[None]:
-    doctor.examine.cache_clear()
+    doctor._look.cache_clear()
     yield
-    doctor.examine.cache_clear()
+    doctor._look.cache_clear()
 
 
 def test_this_machine() -> None:
@@ -61,9 +61,18 @@ def test_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.missing("tshark") == "tshark: not found; apt-get install tshark"
     with pytest.raises(KeyError):
         doctor.missing("luck")
-    doctor.examine.cache_clear()
+    doctor._look.cache_clear()
     monkeypatch.setattr(doctor, "_lab", lambda: [MISSING])
     assert doctor.missing("lab") == "packet socket: not permitted; run as root"
+
+
+@pytest.mark.usefixtures("fresh")
+def test_what_is_quick_to_find_boots_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_lab", refuse(ZeroDivisionError()))
+    monkeypatch.setattr(doctor, "_virtual_time", refuse(ZeroDivisionError()))
+    monkeypatch.setattr(doctor, "_tools", lambda: [LIMITED])
+    assert doctor.missing("python") is None
+    assert doctor.missing("tshark") is not None
 
 
 def test_tools(monkeypatch: pytest.MonkeyPatch) -> None:
