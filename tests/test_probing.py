@@ -14,7 +14,7 @@ from harness import cli
 from harness.probing.draft import draft
 from harness.probing.probes import probe
 from harness.probing.soundness import faults
-from harness.probing.subject import Seen, Subject
+from harness.probing.subject import Seen, Series, Subject
 from harness.targets.document import read_profile
 from harness.targets.profile import load_profile, profile_names
 from harness.targets.registry import make_target
@@ -73,7 +73,7 @@ def test_features_and_pins_are_those_of_the_model(drafted: Any) -> None:
     ("time-wait-halved", "timers", "time_wait_s", 120.0),
     ("keepalive-after-an-hour", "timers", "keepalive_time_s", 3600.0),
     ("keepalive-one-chance", "limits", "keepalive_probes", 1),
-    ("keepalive-never-gives-up", "limits", "keepalive_probes", None),
+    ("keepalive-never-gives-up", "limits", "keepalive_probes", float("inf")),
     ("isn-clock-is-slow", "limits", "isn_rate_per_s", 124_999),
     ("no-time-wait", "timers", "time_wait_s", None),
     ("syn-resets-connection", "features", "rfc5961_challenge_acks", False),
@@ -89,6 +89,7 @@ def test_what_lasts_longer_than_a_probe_may_is_not_seen() -> None:
     assert found["timers", "time_wait_s"].value is None
     assert found["timers", "time_wait_s"].how == "TIME-WAIT lasted longer than 100 s"
     assert found["limits", "syn_retries"].value is None
+    assert found["limits", "syn_retries"].how.endswith(" s, and perhaps more")
     assert found["timers", "keepalive_time_s"].how == "no probe within 100 s"
 
 
@@ -120,7 +121,7 @@ def test_a_stack_behind_a_pipe_gets_a_profile_that_runs(tmp_path: Path, capsys: 
     file = tmp_path / "mine.toml"
     assert run("profile", "new", "-o", str(file), "--name", "mine", *MODEL) == 0
     assert run("profile", "check", str(file)) == 0
-    assert "mine.toml: mine 0.1.0: " in capsys.readouterr().out
+    assert "mine.toml: model 0.1.0: " in capsys.readouterr().out
     target = make_target(str(file))
     target.close()
     assert target.profile.feature("sack")
@@ -162,6 +163,18 @@ def test_a_claimed_feature_needs_its_values(tmp_path: Path) -> None:
     said = list(faults(load_profile(str(file))))
     assert "keepalive_time_s: not stated, but features.keepalive is claimed and its cases ask for it" in said
     assert "initial_rto_s: not stated; every stack has it, and cases ask for it" in said
+
+
+def test_a_row_of_equal_waits_is_told_by_its_number() -> None:
+    assert str(Series(gaps=(1.0, 2.0, *(4.0,) * 300, 5.0, 5.0, 5.0), ended=True)) == "1, 2, 300 times 4, 5, 5, 5 s"
+    assert str(Series(gaps=(1.0,), ended=False)) == "1 s, and perhaps more"
+
+
+def test_what_goes_on_for_hours_has_no_end() -> None:
+    text = draft([("name", "x")], [Seen(table="limits", name="syn_retries", value=float("inf"), how="seen")])
+    assert tomllib.loads(text)["limits"]["syn_retries"] == float("inf")
+    assert measured("model:data-never-given-up")["limits", "data_retries"].value == float("inf")
+    assert measured("model:data-never-given-up", longest_s=100.0)["limits", "data_retries"].value is None
 
 
 def test_a_guest_is_not_measured_from_outside(monkeypatch: pytest.MonkeyPatch,

@@ -15,6 +15,7 @@ from harness.lower.fingerprint import NOTHING, Pins
 from harness.targets.document import read_profile
 from harness.targets.profile import Profile, load_profile, profile_names
 from harness.targets.vocabulary import FEATURES, LIMITS, POLICIES, TABLES, TERMS, TIMERS, by_setting, names
+from harness.upper.base import NotApplicable
 from harness.wire.errors import TargetError, UsageError
 
 LINUX = load_profile("linux").with_version("6.18.44")
@@ -149,6 +150,16 @@ def test_features() -> None:
     assert not LINUX.feature("rfc1337")
     assert not load_profile("embedded").feature("sack")  # not listed
     assert LINUX.feature("tcp_sack")
+
+
+def test_what_has_no_end_is_not_applicable() -> None:
+    profile = device("[timers]\nfin_wait_2_s = inf\n[limits]\ndata_retries = { default = inf, short = 2 }")
+    assert profile.states("data_retries")
+    with pytest.raises(NotApplicable, match="fin_wait_2_s of the profile device has no end"):
+        profile.timer("fin_wait_2_s")
+    with pytest.raises(NotApplicable, match="data_retries of the profile device has no end"):
+        profile.limit("data_retries")
+    assert profile.with_short().limit("data_retries") == 2
 
 
 def test_what_the_profile_does_not_state() -> None:
@@ -298,11 +309,13 @@ evidence = "probe"
         "device.toml: features.urgent: 'yes' is not allowed; allowed: true or false",
         "device.toml: timers.tick_s: -1 is not allowed; allowed: a number, 0 or more",
         "device.toml: timers.TcpTimedWaitDelay: unknown key; here it is called time_wait_s",
-        "device.toml: limits.syn_retries.default: 'six' is not allowed; allowed: a whole number, 0 or more",
+        "device.toml: limits.syn_retries.default: 'six' is not allowed; allowed: a whole number, 0 or more, or "
+        "inf: never",
         "device.toml: limits.syn_retries.shrt: unknown key; did you mean short?",
         "device.toml: policies.accept_backlog_overflow: 'explode' is not allowed; allowed: drop, reset",
         "device.toml: sysctl.allways: unknown key; did you mean always?",
-        "device.toml: variant.x.limits.syn_retries: 1.5 is not allowed; allowed: a whole number, 0 or more",
+        "device.toml: variant.x.limits.syn_retries: 1.5 is not allowed; allowed: a whole number, 0 or more, or "
+        "inf: never",
         "device.toml: deviation[1].got: '(' is no regular expression: missing ), unterminated subpattern at position 0",
         "device.toml: deviation[1].versions: '6' is not allowed; allowed: a range such as \">=5.0,<6.20\", or \"any\"",
         "device.toml: deviation[1].reason: '' is not allowed; allowed: a text that is not empty",
@@ -310,7 +323,13 @@ evidence = "probe"
 
 
 @pytest.mark.parametrize(("text", "fault"), [
-    ("[limits]\nsyn_retries = true", "limits.syn_retries: True is not allowed; allowed: a whole number, 0 or more"),
+    ("[limits]\nsyn_retries = true",
+     "limits.syn_retries: True is not allowed; allowed: a whole number, 0 or more, or inf: never"),
+    ("[limits]\nsyn_retries = -inf",
+     "limits.syn_retries: -inf is not allowed; allowed: a whole number, 0 or more, or inf: never"),
+    ("[limits]\nsyn_backlog = inf", "limits.syn_backlog: inf is not allowed; allowed: a whole number, 0 or more"),
+    ("[timers]\nfin_wait_2_s = nan",
+     "timers.fin_wait_2_s: nan is not allowed; allowed: a number, 0 or more, or inf: never"),
     ("[timers]\ntick_s = inf", "timers.tick_s: inf is not allowed; allowed: a number, 0 or more"),
     ("[timers]\ntick_s = nan", "timers.tick_s: nan is not allowed; allowed: a number, 0 or more"),
     ("[timers]\ntick_s = true", "timers.tick_s: True is not allowed; allowed: a number, 0 or more"),

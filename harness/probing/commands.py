@@ -64,8 +64,8 @@ def new(command: tuple[str, ...], spec: str, name: str, output: Path | None, for
         click.echo(text, nl=False)
     else:
         output.write_text(text, encoding="utf-8")
-        click.echo(f"{output}: {sum(each.value is not None for each in seen)} values seen; check it with: "
-                   f"tcpqual profile check {output}")
+        click.echo(f"{output}: {sum(each.value is not None for each in seen)} values seen; fill in what could not be, "
+                   f"and check it with: tcpqual profile check {output}")
     return 0
 
 
@@ -79,7 +79,7 @@ def _target(spec: str, command: tuple[str, ...]) -> Target:
         from ..targets.pipe.target import make
 
         timers = {"tick_s": Value(default=0.01), "timer_rounding": Value(default=0.0)}
-        return make(Profile(name=Path(command[0]).name, kind="pipe", title=command[0], file="", command=command,
+        return make(Profile(name=Path(command[0]).name, kind="pipe", title="", file="", command=command,
                             features=dict.fromkeys(names(FEATURES), True), timers=timers), command[0])
     known = parse_spec(spec)
     if needs_guest(known):
@@ -97,9 +97,10 @@ def _head(target: Target, spec: str, command: tuple[str, ...], name: str, output
     import os
     import re
 
+    title = target.profile.title if command else ""
     called = name or re.sub(r"[^a-z0-9._-]+", "-", Path(command[0] if command else spec).stem.lower()).strip("-.")
     head: list[tuple[str, Any]] = [("name", called or "my-stack"), ("kind", target.profile.kind),
-                                   ("title", f"{called or spec} {target.version}".strip())]
+                                   ("title", f"{title or called or spec} {target.version}".strip())]
     if target.profile.command:
         # As the user said it, from where he said it, wherever the file is put.
         started = Path(target.profile.file).parent / target.profile.cwd
@@ -148,7 +149,7 @@ def terms() -> None:
 
     for term in TERMS:
         also = "; ".join(setting for setting, _ in term.settings)
-        words = f" ({' or '.join(term.allowed)})" if term.allowed else ""
+        words = f" ({' or '.join(term.allowed)})" if term.allowed else " (or inf: never)" if term.endless else ""
         click.echo(f"{term.table:<12}{term.name:<28}{term.meaning}{words}" + (f" [{also}]" if also else ""))
     for pin in PINS:
         click.echo(f"{'fingerprint':<12}{pin.name:<28}{pin.meaning}")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from ..targets.vocabulary import FEATURES, LIMITS, PINS, POLICIES, TABLES, TIMERS, names
+from ..targets.vocabulary import ENDLESS, FEATURES, LIMITS, PINS, POLICIES, TABLES, TIMERS, names
 from .subject import Seen
 
 _FINGERPRINT: Final = "fingerprint"
@@ -56,6 +56,8 @@ def _table(table: str, found: dict[tuple[str, str], Seen]) -> Iterator[str]:
 
 def _toml(value: Any) -> str:
     """A value as TOML; JSON's text, numbers and lists are TOML's too."""
+    if value == ENDLESS:
+        return "inf"
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False)

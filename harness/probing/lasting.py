@@ -58,7 +58,7 @@ def repeated_data(subject: Subject) -> Iterator[Seen]:
             yield Seen(table="timers", name="rto_min_s", value=series.gaps[0], how=how)
         alike = len(series.gaps) > 2 and series.gaps[-1] < 1.5 * series.gaps[-2]
         yield Seen(table="timers", name="rto_max_s", value=max(series.gaps) if alike else None, how=how)
-        yield Seen(table="limits", name="data_retries", value=len(series.gaps) if series.ended else None, how=how)
+        yield Seen(table="limits", name="data_retries", value=subject.count(series), how=how)
 
 
 def orphan(subject: Subject) -> Iterator[Seen]:
@@ -71,7 +71,7 @@ def orphan(subject: Subject) -> Iterator[Seen]:
             yield Seen(table="limits", name="orphan_retries", how="close() sent no FIN")
             return
         series = subject.series(case, peer, first)
-        yield Seen(table="limits", name="orphan_retries", value=len(series.gaps) if series.ended else None,
+        yield Seen(table="limits", name="orphan_retries", value=subject.count(series),
                    how=f"FIN again after {series}")
 
 
@@ -114,7 +114,7 @@ def challenges(subject: Subject) -> Iterator[Seen]:
 
 def fin_wait_2(subject: Subject) -> Iterator[Seen]:
     """How long a closed socket waits for our FIN."""
-    yield _lasts(subject, "FIN-WAIT-2", "fin_wait_2_s", lambda case: _closed(case)[0])
+    yield _lasts(subject, "FIN-WAIT-2", "fin_wait_2_s", lambda case: _closed(case)[0], endless=subject.endless)
 
 
 def time_wait(subject: Subject) -> Iterator[Seen]:
@@ -142,7 +142,8 @@ def _closed(case: Case) -> tuple[Peer, Connection]:
     return peer, connection
 
 
-def _lasts(subject: Subject, state: str, name: str, bring: Callable[[Case], Peer]) -> Seen:
+def _lasts(subject: Subject, state: str, name: str, bring: Callable[[Case], Peer],
+           endless: float | None = None) -> Seen:
     """How long a state lasts, as the target itself tells. Where time costs nothing, a second time and closer."""
     last, ended = 0.0, None
     for grain in (_GRAIN,) if subject.real else (_GRAIN, _GRAIN * _GRAIN):
@@ -152,7 +153,8 @@ def _lasts(subject: Subject, state: str, name: str, bring: Callable[[Case], Peer
                 return Seen(table="timers", name=name, how=f"the target was not in {state}")
             last, ended = _end(case, peer, state, grain, last, subject.longest_s)
         if ended is None:
-            return Seen(table="timers", name=name, how=f"{state} lasted longer than {subject.longest_s:g} s")
+            return Seen(table="timers", name=name, value=endless,
+                        how=f"{state} lasted longer than {subject.longest_s:g} s")
     return Seen(table="timers", name=name, value=_roundest(last, ended or 0.0),
                 how=f"{state} was over by then, and not yet after {last:.6g} s")
 
@@ -205,7 +207,7 @@ def _probes(subject: Subject, case: Case, peer: Peer) -> Iterator[Seen]:
     """The probes behind the first one, none of them answered."""
     stamps, reset = [case.clock.now()], False
     while len(stamps) < _PROBES and not reset:
-        segment = peer.observe(min(600.0, subject.longest_s))
+        segment = peer.observe(subject.longest_s)
         if segment is None:
             break
         reset = segment.has(RST)
@@ -214,7 +216,8 @@ def _probes(subject: Subject, case: Case, peer: Peer) -> Iterator[Seen]:
     if gaps:
         yield Seen(table="timers", name="keepalive_interval_s", value=gaps[0], how="between the first two probes")
     if len(stamps) == _PROBES:
-        yield Seen(table="limits", name="keepalive_probes", how=f"{_PROBES} probes, and no end of them")
+        yield Seen(table="limits", name="keepalive_probes", value=subject.endless,
+                   how=f"{_PROBES} probes, and no end of them")
         return
     yield Seen(table="limits", name="keepalive_probes", value=len(stamps) - reset, how="unanswered")
     yield Seen(table="features", name="keepalive_reset", value=reset, how="what came behind the last probe")

@@ -121,7 +121,7 @@ def _repeated_syn(subject: Subject) -> Iterator[Seen]:
         first = peer.observe(1.0)
         if first is None:
             return
-        yield from _repetitions("syn_retries", "SYN", subject.series(case, peer, first))
+        yield from _repetitions(subject, "syn_retries", "SYN", subject.series(case, peer, first))
 
 
 def repeated_syn_ack(subject: Subject) -> Iterator[Seen]:
@@ -137,12 +137,12 @@ def repeated_syn_ack(subject: Subject) -> Iterator[Seen]:
         series = subject.series(case, peer, first)
         if series.gaps:
             yield Seen(table="timers", name="initial_rto_s", value=series.gaps[0], how=f"SYN,ACK again after {series}")
-        yield from _repetitions("synack_retries", "SYN,ACK", series)
+        yield from _repetitions(subject, "synack_retries", "SYN,ACK", series)
 
 
-def _repetitions(name: str, what: str, series: Series) -> Iterator[Seen]:
+def _repetitions(subject: Subject, name: str, what: str, series: Series) -> Iterator[Seen]:
     how = f"{what} again after {series}" if series.gaps else f"no {what} came again"
-    yield Seen(table="limits", name=name, value=len(series.gaps) if series.ended else None, how=how)
+    yield Seen(table="limits", name=name, value=subject.count(series), how=how)
 
 
 def closed_port(subject: Subject) -> Iterator[Seen]:

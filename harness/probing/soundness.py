@@ -19,6 +19,7 @@ _NEEDED: Final = {
     "half_close": ("fin_wait_2_s",),
     "rfc5961_challenge_acks": ("challenge_ack_interval_s",),
     "ip_reassembly": ("reassembly_ipv4_s",),
+    "syn_attack_protection": ("syn_attack_timeout_s",),
 }
 """By feature: the timers and limits that its cases ask for."""
 

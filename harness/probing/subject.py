@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Final
 
 from ..lower.application import Application, Connection, Listener
@@ -13,11 +14,18 @@ from ..lower.case import Case
 from ..lower.fingerprint import NOTHING, Pins
 from ..lower.peer import Peer
 from ..targets.base import FAMILIES, Target, addresses
+from ..targets.vocabulary import ENDLESS
 from ..wire.clock import SECOND
 from ..wire.segment import RST, Segment
 
 FIRST_S: Final = 30.0
 """How long the first repetition of anything is waited for: several times what any stack takes."""
+
+_FEW: Final = 3
+"""So many gaps of one length are told one by one."""
+
+_FOREVER_S: Final = 10_000.0
+"""What goes on for so long is held to go on for ever: R2 need be no more than some minutes (RFC 9293, 3.8.3)."""
 
 OFFER: Final = "<mss 1460>"
 
@@ -41,7 +49,10 @@ class Series:
     reset: bool = False
 
     def __str__(self) -> str:
-        return ", ".join(f"{gap:g}" for gap in self.gaps) + (" s" if self.ended else " s, and perhaps more")
+        alike = [(f"{gap:g}", len(tuple(run))) for gap, run in groupby(self.gaps)]
+        told = ", ".join(gap if count == 1 else f"{count} times {gap}" if count > _FEW else ", ".join([gap] * count)
+                         for gap, count in alike)
+        return told + (" s" if self.ended else " s, and perhaps more")
 
 
 @dataclass(slots=True)
@@ -94,6 +105,15 @@ class Subject:
     def tidy(self, seconds: float) -> float:
         """A measured time as a profile states it: where time is real, what is below 10 ms is noise."""
         return round(seconds, 2 if self.real else 3)
+
+    @property
+    def endless(self) -> float | None:
+        """The value of what did not end while it was looked at: `inf` if that was for hours, else None, not known."""
+        return ENDLESS if self.longest_s >= _FOREVER_S else None
+
+    def count(self, series: Series) -> float | None:
+        """How many repetitions there are; None if that could not be seen."""
+        return len(series.gaps) if series.ended else self.endless if series.gaps else None
 
     def series(self, case: Case, peer: Peer, first: Segment) -> Series:
         """Wait for repetitions of a segment, until twice the last gap has brought none, or the time is over."""

@@ -33,7 +33,7 @@ from .ledger import Deviation, Ledger
 from .profile import KINDS, Pinned, Profile, Sysctl, Value, load_profile, profile_names
 from .remote.device import Device
 from .versions import ALLOWED, VersionRange
-from .vocabulary import FEATURES, LIMITS, PINS, POLICIES, TIMERS, PinTerm, by_name, names, suggestion
+from .vocabulary import ENDLESS, FEATURES, LIMITS, PINS, POLICIES, TIMERS, PinTerm, by_name, names, suggestion
 
 T = TypeVar("T")
 Features = NewType("Features", dict[str, bool])
@@ -217,8 +217,8 @@ def _converter() -> Converter:
         Files: lambda raw, _: [_text(each) for each in _exactly(raw, list, "a list of files")],
         VersionRange: lambda raw, _: _versions(raw),
         Features: lambda raw, _: _table(raw, names(FEATURES), lambda _, each: _exactly(each, bool, "true or false")),
-        Timers: lambda raw, _: _table(raw, names(TIMERS), lambda _, each: _value(each, _seconds)),
-        Limits: lambda raw, _: _table(raw, names(LIMITS), lambda _, each: _value(each, _count)),
+        Timers: lambda raw, _: _table(raw, names(TIMERS), lambda name, each: _value(each, _or_endless(name, _seconds))),
+        Limits: lambda raw, _: _table(raw, names(LIMITS), lambda name, each: _value(each, _or_endless(name, _count))),
         Policies: lambda raw, _: _table(raw, names(POLICIES), _policy),
         Sysctls: lambda raw, _: _sysctls(raw),
         Fingerprint: lambda raw, _: _table(raw, tuple(term.name for term in PINS), _pinned),
@@ -308,6 +308,19 @@ def _count(raw: Any) -> int:
     if type(raw) is not int or raw < 0:
         raise Fault(f"{raw!r} is not allowed; allowed: a whole number, 0 or more")
     return raw
+
+
+def _or_endless(name: str, scalar: Callable[[Any], int | float]) -> Callable[[Any], int | float]:
+    """The same for a value that may also be `inf`, if this one may."""
+    def parse(raw: Any) -> int | float:
+        if raw == ENDLESS and type(raw) is float:
+            return ENDLESS
+        try:
+            return scalar(raw)
+        except Fault as fault:
+            raise Fault(f"{fault.what}, or inf: never") from None
+
+    return parse if by_name()[name].endless else scalar
 
 
 def _versions(raw: Any) -> VersionRange:

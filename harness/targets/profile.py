@@ -16,12 +16,25 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..lower.fingerprint import NOTHING, Pins
 from ..lower.timing import Timing
+from ..upper.base import NotApplicable
 from ..wire.clock import SECOND
 from ..wire.errors import TargetError, UsageError
 from .ledger import Ledger
 from .remote.device import Device
 from .versions import VersionRange
-from .vocabulary import FEATURES, LIMITS, POLICIES, TABLES, TERMS, TIMERS, Term, by_name, by_setting, suggestion
+from .vocabulary import (
+    ENDLESS,
+    FEATURES,
+    LIMITS,
+    POLICIES,
+    TABLES,
+    TERMS,
+    TIMERS,
+    Term,
+    by_name,
+    by_setting,
+    suggestion,
+)
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -127,7 +140,8 @@ class Profile:
     def timer(self, name: str) -> float:
         """The time in force, in seconds (`timer_rounding`: a ratio).
 
-        Raises UsageError for a name that is no timer, TargetError if the profile does not state this one.
+        Raises UsageError for a name that is no timer, TargetError if the profile does not state this one,
+        NotApplicable if it states that it never ends.
         """
         return float(self._number(name, TIMERS))
 
@@ -197,6 +211,8 @@ class Profile:
         now = self._stated(term, self.timers if table == TIMERS else self.limits).now(self.short, self.version)
         if isinstance(now, str):
             raise TargetError(f"{self.file}: {table}.{term.name}: {now!r} is no number")
+        if now == ENDLESS:
+            raise NotApplicable(f"not applicable: {term.name} of the profile {self.name} has no end")
         return now
 
     def _stated(self, term: Term, table: Mapping[str, Value]) -> Value:

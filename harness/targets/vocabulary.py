@@ -16,6 +16,8 @@ TIMERS: Final = "timers"
 LIMITS: Final = "limits"
 POLICIES: Final = "policies"
 TABLES: Final = (FEATURES, TIMERS, LIMITS, POLICIES)
+ENDLESS: Final = float("inf")
+"""The value of what a stack never stops doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class Term:
     """One name of one of the profile's tables.
 
     `settings` are other names of the same thing, each with how many of its units make one of ours (1000 where ours are
-    seconds and its are milliseconds). `allowed` are a policy's words.
+    seconds and its are milliseconds). `allowed` are a policy's words. What may be `endless` can be stated as `inf`: the
+    stack never stops.
     """
 
     table: str
@@ -31,6 +34,7 @@ class Term:
     meaning: str
     settings: tuple[tuple[str, float], ...] = ()
     allowed: tuple[str, ...] = ()
+    endless: bool = False
 
 
 def _same(*names: str) -> tuple[tuple[str, float], ...]:
@@ -82,13 +86,13 @@ TERMS: Final = (
     Term(TIMERS, "keepalive_interval_s", "time between unanswered keepalive probes",
          (("KeepAliveInterval", 1000), ("tcp_keepalive_intvl", 1), ("TCP_KEEPINTVL", 1))),
     Term(TIMERS, "fin_wait_2_s", "how long a closed socket waits for the peer's FIN",
-         _same("tcp_fin_timeout", "TcpFinWait2Delay")),
+         _same("tcp_fin_timeout", "TcpFinWait2Delay"), endless=True),
     Term(TIMERS, "time_wait_s", "how long TIME-WAIT lasts", _same("TcpTimedWaitDelay")),
     Term(TIMERS, "challenge_ack_interval_s", "least time between two challenge ACKs of a connection",
          (("tcp_invalid_ratelimit", 1000),)),
     Term(TIMERS, "syn_sent_s", "the longest stay in SYN-SENT, whatever syn_retries would take"),
     Term(TIMERS, "half_open_s", "the longest stay in SYN-RECEIVED, whatever synack_retries would take"),
-    Term(TIMERS, "syn_attack_timeout_s", "life of a half-open connection under a SYN flood"),
+    Term(TIMERS, "syn_attack_timeout_s", "life of a half-open connection under a SYN flood, if not as in peace"),
     Term(TIMERS, "reassembly_ipv4_s", "how long an IPv4 datagram's fragments wait for the rest",
          _same("ipfrag_time")),
     Term(TIMERS, "reassembly_ipv6_s", "how long an IPv6 packet's fragments wait for the rest",
@@ -98,17 +102,18 @@ TERMS: Final = (
     Term(TIMERS, "timer_rounding", "the part of its length by which a timer may be late"),
 
     Term(LIMITS, "syn_retries", "how often an unanswered SYN is repeated",
-         _same("TcpMaxConnectRetransmissions", "tcp_syn_retries", "TCP_SYNCNT")),
+         _same("TcpMaxConnectRetransmissions", "tcp_syn_retries", "TCP_SYNCNT"), endless=True),
     Term(LIMITS, "syn_linear_timeouts", "repetitions of a SYN, on top of syn_retries, before the gaps begin to double",
          _same("tcp_syn_linear_timeouts")),
     Term(LIMITS, "synack_retries", "how often an unanswered SYN,ACK is repeated",
-         _same("TcpMaxConnectResponseRetransmissions", "tcp_synack_retries")),
+         _same("TcpMaxConnectResponseRetransmissions", "tcp_synack_retries"), endless=True),
     Term(LIMITS, "r1_retries", "repetitions of data before the network layer is told (R1)", _same("tcp_retries1")),
     Term(LIMITS, "data_retries", "repetitions of data before the connection is given up (R2; see data_give_up)",
-         _same("TcpMaxDataRetransmissions", "tcp_retries2")),
-    Term(LIMITS, "orphan_retries", "the same after the application has closed", _same("tcp_orphan_retries")),
+         _same("TcpMaxDataRetransmissions", "tcp_retries2"), endless=True),
+    Term(LIMITS, "orphan_retries", "the same after the application has closed", _same("tcp_orphan_retries"),
+         endless=True),
     Term(LIMITS, "keepalive_probes", "unanswered keepalive probes before the connection is given up",
-         _same("tcp_keepalive_probes", "TCP_KEEPCNT")),
+         _same("tcp_keepalive_probes", "TCP_KEEPCNT"), endless=True),
     Term(LIMITS, "keepalive_garbage_octets", "octets of no meaning that a keepalive probe carries"),
     Term(LIMITS, "syn_backlog", "half-open connections a listener has room for, whatever its backlog",
          _same("tcp_max_syn_backlog")),

@@ -5,9 +5,10 @@
  * One header, C99, nothing but the C library and POSIX read, write, dup. Include it in one file of your program. The
  * protocol is described octet by octet in docs/reference/pipe-protocol.md of tcpqual.
  *
- * Every stack has `packet` and `state`. A command whose function is NULL is one that your stack does not offer, and the cases that need it are left out. A
- * function returns NULL for success, or the errno name that an application would be told: "ECONNREFUSED"; and "EAGAIN"
- * where a socket would have to wait: you will be asked again. Sockets are numbers of your own choice, but not 0.
+ * Every stack has `packet` and `state`. A command whose function is NULL is one that your stack does not offer, and the
+ * cases that need it are left out. A function returns NULL for success, or the errno name that an application would be
+ * told: "ECONNREFUSED"; and "EAGAIN" where a socket would have to wait: you will be asked again. Sockets are numbers of
+ * your own choice, but not 0.
  *
  * Standard output belongs to the protocol: tq_serve points descriptor 1 at standard error, so printf does no harm.
  */

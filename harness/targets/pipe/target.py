@@ -94,7 +94,8 @@ def greeting(seed: int) -> Greeting:
 
 
 def introduced(profile: Profile, hello: Hello) -> Profile:
-    """The profile of the very stack that said hello: its version, and no more than both of them claim.
+    """The profile of the very stack that said hello: its version, its name where the profile has no title, and no more
+    than both of them claim.
 
     Raises TargetError for a feature that there is none of.
     """
@@ -106,7 +107,7 @@ def introduced(profile: Profile, hello: Hello) -> Profile:
     spoken = {"ipv4": hello.ipv4, "ipv6": hello.ipv6}
     features = {name: claimed and spoken.get(name, not hello.features or name in hello.features)
                 for name, claimed in profile.features.items()}
-    return replace(profile, features=features).with_version(hello.stack_version)
+    return replace(profile, features=features, title=profile.title or hello.name).with_version(hello.stack_version)
 
 
 def version(profile: Profile, spec: str) -> str:
