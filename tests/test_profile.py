@@ -164,11 +164,11 @@ def test_what_has_no_end_is_not_applicable() -> None:
 
 def test_what_the_profile_does_not_state() -> None:
     xp = load_profile("windows-xp")
-    assert not xp.states("rto_min_s")
+    assert not xp.states("rto_max_s")
     assert xp.states("initial_rto_s")
     assert not load_profile("embedded").states("sack")
-    with pytest.raises(TargetError, match=r"^windows-xp\.toml: timers\.rto_min_s is not stated \(least retrans"):
-        xp.timer("rto_min_s")
+    with pytest.raises(TargetError, match=r"^windows-xp\.toml: timers\.rto_max_s is not stated \(greatest retrans"):
+        xp.timer("rto_max_s")
     with pytest.raises(TargetError, match=r"limits\.orphan_retries is not stated"):
         xp.value("orphan_retries")
 
