@@ -245,6 +245,11 @@ def test_targets_stamps_wrap(case, listener, profile):
         due = due[0], over_s(profile, wait_s if stamp else 2 * wait_s)
         theirs += 10
         peer.send(f". {ours}:{ours}(0) ack {theirs} <TS val {1001 + turn} ecr {stamp}>")
+        # What was repeated may be measured by its echo, and need not be (RFC 6298, 3); what comes at once always is.
+        connection.send(10)
+        stamp = stamp_of(peer.expect(f"P. {theirs}:{theirs + 10}(10) ack {ours} <TS val * ecr {1001 + turn}>"))
+        theirs += 10
+        peer.send(f". {ours}:{ours}(0) ack {theirs} <TS val {1001 + turn} ecr {stamp}>")
         case.pause(0.5)
     if not stamp < before:
         raise case.mismatch(expected="time stamps that begin anew with 0", got=f"{before}, then {stamp}")
