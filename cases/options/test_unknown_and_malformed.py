@@ -107,7 +107,8 @@ def test_options_are_read_at_odd_places(peer, listener, order):
         size, stamps = len(data.payload), data.option(Kind.TIMESTAMPS)
         if not min(left, 660) <= size <= 688:
             raise peer.case.mismatch(expected="660 to 688 octets", got=f"{size}", fields=("length",))
-        if stamps is None or stamps.value & 0xFFFFFFFF != 1001:
+        others = {option.kind for option in data.options} - {Kind.TIMESTAMPS, Kind.NOP}
+        if others or stamps is None or stamps.value & 0xFFFFFFFF != 1001:
             raise peer.case.mismatch(expected="an echo of 1001", got=str(data), fields=("options",))
         left -= size
         if left:
@@ -300,5 +301,7 @@ def test_malformed_mss_is_no_mss(case, peer, listener, family, which):
         if not sizes[-1]:
             break
     if sizes != [size] * 2:
-        raise case.mismatch(expected=f"segments of {size} octets", got=f"{sizes[0]} octets", rule="RFC9293-MUST-15",
+        even = len({*sizes[:-1]}) < 2 and sizes[-1] <= sizes[0]
+        got = sizes[0] if even else ", ".join(map(str, sizes))
+        raise case.mismatch(expected=f"segments of {size} octets", got=f"{got} octets", rule="RFC9293-MUST-15",
                             fields=("length",))

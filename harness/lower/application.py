@@ -20,11 +20,19 @@ from .timing import After, Stamped
 from .verdict import Step
 
 _OPEN: Final = "has not returned"
+_LATEST_ACK_S: Final = 0.5
+"""Within this time an acknowledgement has to come (RFC 9293, 3.8.6.3)."""
 
 
 def _is_one_of(error: str, wanted: str) -> bool:
     """True if this errno name is the one wanted, or one of several that `|` separates; "" is success."""
     return any(error == name for name in wanted.split("|"))
+
+
+def _require_name(call: str, outcome: Outcome, wanted: str) -> None:
+    """Raise Unseen where an error is wanted by its name and another word came: errno names have no underscore."""
+    if wanted and "_" in outcome.error:
+        raise Unseen(f"{call}() was answered with {outcome.error}, which says not what is wrong")
 
 
 class Pending:
@@ -72,6 +80,13 @@ class Pending:
             self._case.step("api", f"{self._call.name}() -> {outcome}", "unexpected")
             raise self._wrong(f"{self._call.name}() {_OPEN}", f"{self._call.name}() -> {outcome}", rule)
 
+    def expect_none(self, *, rule: str | None = None) -> None:
+        """It must not have ended yet, and what comes later is for others, told or not. Raises Mismatch."""
+        try:
+            self.expect_open(rule=rule)
+        finally:
+            self.withdraw()
+
     def withdraw(self) -> None:
         """Ask for its outcome no more: what comes later is left for the calls to come."""
         self._case.stop(self._call)
@@ -84,8 +99,8 @@ class Pending:
         reason = str(getattr(self._call, "cannot_tell", ""))
         if outcome is None and reason:
             raise Unseen(reason)
-        if outcome is not None and "_" in outcome.error and wanted != "done":
-            raise Unseen(f"{self._call.name}() was answered with {outcome.error}, which says not what is wrong")
+        if outcome is not None and wanted != "done":
+            _require_name(self._call.name, outcome, wanted)
 
     def _in_time(self, outcome: Outcome, due: After, rule: str | None) -> None:
         start = due.since or self.begun
@@ -108,6 +123,7 @@ class Connection:
     def __init__(self, case: Case, handle: object, peer: Peer) -> None:
         self._case = case
         self.handle = handle
+        self._peer = peer
         self._sent = case.streams.setdefault(peer.flow, bytearray())
         self._port = peer.flow.target_port
         self._received = 0
@@ -142,6 +158,7 @@ class Connection:
                                       fields=("outcome",))
 
     def _compare(self, name: str, wanted: str, outcome: Outcome, rule: str | None) -> None:
+        _require_name(name, outcome, wanted)
         if not _is_one_of(outcome.error, wanted):
             self._case.story.steps[-1].mark = "mismatch"
             raise self._case.mismatch(expected=f"{name}() -> {wanted or 'done'}", got=f"{name}() -> {outcome}",
@@ -179,11 +196,18 @@ class Connection:
         self._case.story.proof.add("api")
 
     def expect_no_data(self, *, rule: str | None = None) -> None:
-        """The application must have nothing to read, not even the end of the stream. Raises Mismatch."""
+        """The application must have nothing to read, not even the end of the stream. Raises Mismatch.
+
+        Where that is not told, the target must not acknowledge anything later than at once, for which a connection has
+        half a second (RFC 9293, MUST-40).
+        """
         with self._case.looking("that the application is given nothing"):
-            pending = self.receive()
-            pending.expect_open(rule=rule)
-            pending.withdraw()
+            try:
+                self.receive().expect_none(rule=rule)
+            except Unseen:
+                if not self._case.in_preamble:
+                    self._peer.expect_silence(for_s=_LATEST_ACK_S, rule=rule)
+                raise
 
     def reading_matters(self) -> None:
         """From here on it matters when the application reads. Raises NotApplicable if it reads by itself."""
@@ -208,8 +232,15 @@ class Connection:
     def expect_error(self, wanted: str, due: After | None = None, *, within_s: float | None = None,
                      rule: str | None = None) -> None:
         """A read must fail with this errno name. Raises Mismatch."""
+        began = self._case.moment()
         with self._case.looking(f"that a read fails with {wanted}"):
-            self.receive().expect(wanted, due, within_s=within_s, rule=rule)
+            try:
+                self.receive().expect(wanted, due, within_s=within_s, rule=rule)
+            except Unseen:
+                if due is not None:  # what follows in the case is about a time when that is over
+                    _, latest = self._case.timing.window(due)
+                    self._case.wait_until(((due.since or began).stamp_ns or 0) + latest)
+                raise
 
     def expect_pending_error(self, wanted: str, *, rule: str | None = None) -> None:
         """The error that waits on the socket must be this errno name (or one of several), "" for none.
@@ -279,9 +310,7 @@ class Listener:
     def expect_none(self, *, rule: str | None = None) -> None:
         """No connection may be waiting. Raises Mismatch."""
         with self._case.looking("that the application is given no connection"):
-            pending = self.accepting()
-            pending.expect_open(rule=rule)
-            pending.withdraw()
+            self.accepting().expect_none(rule=rule)
 
     def expect_listening(self, *, rule: str | None = None) -> None:
         """The target must still listen; one that cannot be asked has to answer a SYN. Raises Mismatch."""

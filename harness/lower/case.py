@@ -202,6 +202,10 @@ class Case:
         """The connections of our ends."""
         return tuple(self._peers)
 
+    def has_half_open(self, *, but: Peer) -> bool:
+        """True if the target waits for the third segment of another connection of this case."""
+        return any(peer is not but and peer.account.state() == "SYN-RECEIVED" for peer in self._peers.values())
+
     def await_syn(self, peer: Peer) -> None:
         """The target chooses its own port: this peer's connection is the one whose SYN comes next to our port.
 

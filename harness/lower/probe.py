@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..upper.base import NotApplicable
 from ..wire import seq as arithmetic
+from ..wire.clock import SECOND
 from ..wire.segment import ACK, FIN, RST, SYN, Kind, Option, Segment
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ _ALIKE: Final = {
 
 More follows from what we have sent, but for that the target has to keep the rules.
 """
+_TAKEN: Final = {"ESTABLISHED": "SYN-RECEIVED", "FIN-WAIT-2": "FIN-WAIT-1", "TIME-WAIT": "CLOSING"}
+"""What each state would still be had our last acknowledgement not been taken: it says its SYN or FIN again there."""
+_LIVES: Final = {"FIN-WAIT-2": "fin_wait_2_s", "TIME-WAIT": "time_wait_s"}
+"""States that end by themselves, and their timers."""
 
 
 class Account:
@@ -48,15 +53,34 @@ class Account:
         self.acked: int | None = None
         """The highest number of ours that the target has acknowledged."""
         self.fin_came_first = False
-        self.their_syns = 0
+        self.syns_ns: list[int] = []
+        """When the target's SYNs came."""
+        self.fins_ns: list[int] = []
+        """When its FINs did."""
+        self.bare_syn: int | None = None
+        """The number after a SYN of the target's without ACK: it opens, and our SYN,ACK acknowledges it."""
+        self.talked = False
+        """The target has sent octets of its stream."""
         self.was_reset = False
         """The last that came was a reset."""
+        self.reopened = False
+        """This is not the first connection of these ends."""
+        self.proved: set[int] = set()
+        """The numbers of the target's whose acknowledgement it has been proven to have taken."""
+
+    @property
+    def their_syns(self) -> int:
+        """How many SYNs have come."""
+        return len(self.syns_ns)
 
     def _begin_anew(self) -> None:
         """Another connection of the same ends."""
-        self.our_fin = self.their_fin = self.last_ack = self.acked = None
-        self.their_syns = 0
-        self.fin_came_first = False
+        self.our_fin = self.their_fin = self.last_ack = self.acked = self.bare_syn = None
+        self.syns_ns.clear()
+        self.fins_ns.clear()
+        self.proved.clear()
+        self.fin_came_first = self.talked = False
+        self.reopened = True
 
     def sent(self, segment: Segment) -> None:
         """A segment of ours."""
@@ -64,8 +88,8 @@ class Account:
         # What lies before what has been acknowledged cannot be taken any more, and behind a FIN that was there is none.
         if segment.has(FIN) and not self.our_fin_taken and (self.acked is None or arithmetic.lt(self.acked, end)):
             self.our_fin = end
-        if segment.has(ACK) and not segment.has(SYN | RST):
-            ack = segment.ack or 0
+        ack = segment.ack or 0
+        if segment.has(ACK) and not segment.has(RST) and (not segment.has(SYN) or ack == self.bare_syn):
             self.last_ack = ack if self.last_ack is None else arithmetic.latest(self.last_ack, ack)
         if segment.option(Kind.TIMESTAMPS) is not None:
             self.stamps = segment
@@ -77,12 +101,18 @@ class Account:
             return
         if segment.has(SYN) and self.their_fin is not None:
             self._begin_anew()
-        self.their_syns += segment.has(SYN)
+        stamp_ns, end = segment.stamp_ns or 0, arithmetic.add(segment.seq or 0, segment.length)
+        if segment.has(SYN):
+            self.syns_ns.append(stamp_ns)
+            self.bare_syn = end if not segment.has(ACK) else self.bare_syn
+        if segment.has(FIN):
+            self.fins_ns.append(stamp_ns)
+        self.talked = self.talked or bool(segment.payload)
         if segment.has(ACK):
             ack = segment.ack or 0
             self.acked = ack if self.acked is None else arithmetic.latest(self.acked, ack)
         if segment.has(FIN) and self.their_fin is None:
-            self.their_fin = arithmetic.add(segment.seq or 0, segment.length)
+            self.their_fin = end
             self.fin_came_first = not self.our_fin_taken
 
     @property
@@ -124,9 +154,11 @@ def prove_state(peer: Peer, state: str, rule: str | None) -> None:
     if peer.connecting is not None and state in ("SYN-SENT", "SYN-RECEIVED"):
         _prove_opening(peer, state, rule)
         return
+    if peer.account.reopened and peer.account.last_ack is None and state != "SYN-RECEIVED":
+        raise NotApplicable(f"needs to be told whether the state is {state}, where another connection was begun")
     if not any(state in alike for alike in _ALIKE.values()):
         raise NotApplicable(f"needs to be told whether the state is {state}, which no probe shows")
-    account = peer.account
+    account, aborted = peer.account, peer.account.was_reset
     _send_old(peer)
     answer = peer.expect_one_of([Segment(flags=ACK, payload=b""), Segment(flags=RST, payload=b"")], rule=rule)
     if answer.has(RST):
@@ -135,6 +167,8 @@ def prove_state(peer: Peer, state: str, rule: str | None) -> None:
     shown = _ALIKE[account.their_fin is not None, account.our_fin_taken]
     if account.their_fin is None and state in _WAITING[account.our_fin_taken]:
         raise NotApplicable(f"needs to be told whether the state is {state}, where the target's FIN waits to be sent")
+    if aborted and state == "TIME-WAIT":
+        raise NotApplicable("needs to be told whether the state is TIME-WAIT, behind a reset of the target's")
     if state not in shown:
         raise peer.case.mismatch(expected=f"state {state}", got=f"state {' or '.join(shown)}, as the wire shows",
                                  rule=rule, fields=("state",))
@@ -143,6 +177,35 @@ def prove_state(peer: Peer, state: str, rule: str | None) -> None:
     elif account.state() != state:
         raise NotApplicable(f"needs to be told whether the state is {state}, where the wire shows no more than "
                             f"{' or '.join(shown)}")
+    elif state in _TAKEN:
+        _prove_taken(peer, state, rule)
+
+
+def _prove_taken(peer: Peer, state: str, rule: str | None) -> None:
+    """We have acknowledged the target's SYN or FIN: who has not taken that would say it again, and is waited for.
+
+    Who has gone on with his stream need not be waited for. Raises Mismatch if he does say it again, NotApplicable if
+    the state would not last until then.
+    """
+    account, profile = peer.account, peer.case.profile
+    said, number = (account.syns_ns, peer.iss) if account.their_fin is None else (account.fins_ns, account.their_fin)
+    beyond_our_syn = account.acked is not None and arithmetic.lt(arithmetic.add(peer.iss, 1), account.acked)
+    if number in account.proved or (account.their_fin is None and (account.talked or beyond_our_syn)):
+        return
+    last_s = (said[-1] - said[-2]) / SECOND if len(said) > 1 else 0.0
+    within_s = max(profile.timer("initial_rto_s"), 2 * last_s) * _LATE + profile.timer("response_s")
+    if state in _LIVES and 2 * within_s > profile.timer(_LIVES[state]):
+        raise NotApplicable(f"needs to be told whether the state is {state}, which is over before it shows")
+    if peer.case.has_half_open(but=peer):
+        raise NotApplicable(f"needs to be told whether the state is {state}, while others are half open")
+    before = len(said)
+    peer.case.note(f"state {state}: in {_TAKEN[state]} the target would repeat its "
+                   f"{'SYN' if account.their_fin is None else 'FIN'}")
+    peer.case.pause(within_s)
+    if len(said) > before:
+        raise peer.case.mismatch(expected=f"state {state}", got=f"state {_TAKEN[state]}, as the wire shows", rule=rule,
+                                 fields=("state",))
+    account.proved.add(number)
 
 
 def _send_old(peer: Peer) -> None:
