@@ -243,6 +243,17 @@ def test_the_last_of_what_was_sent_has_to_be_pushed(target, case, peer):
     with pytest.raises(Mismatch):
         peer.expect(". 4:7(3) ack 1")
     assert case.story.findings[-1].fields == ("flags",)
+    assert case.story.findings[-1].detail == (
+        "the last octets that the application has sent come without PSH (RFC 9293, MUST-61)")
+
+
+def test_it_is_not_for_a_push_that_other_flags_are_wrong(target, case, peer):
+    opened(target, peer)
+    case.streams[peer.flow] = bytearray(b"abcdef")
+    target.say(peer, 'F. 4:7(3) ack 1 "def"')
+    with pytest.raises(Mismatch):
+        peer.expect(". 4:7(3) ack 1")
+    assert (case.story.findings[-1].fields, case.story.findings[-1].detail) == (("flags",), "")
 
 
 @pytest.mark.parametrize("flags", ["P.", "."])

@@ -345,6 +345,13 @@ class Peer:
     def _unlike(self, pattern: Pattern, segment: Segment) -> list[str]:
         return list(differences(pattern, segment, self._due(segment), last=self._is_last(segment)))
 
+    def _lacks_push(self, segment: Segment, patterns: Sequence[Pattern]) -> bool:
+        """True if it ends what the application has sent, and PSH is all that it lacks."""
+        if not self._is_last(segment) or segment.has(PSH):
+            return False
+        pushed = replace(segment, flags=(segment.flags or 0) | PSH)
+        return any(not self._unlike(pattern, pushed) for pattern in patterns)
+
     def _is_last(self, segment: Segment) -> bool:
         """True if the segment carries the last octet that the application has sent so far."""
         sent = self.case.streams.get(self.flow)
@@ -385,6 +392,8 @@ class Peer:
         if "payload" in fields:
             came, due = arrival.segment.payload or b"", self._due(arrival.segment) or b""
             detail = f"payload {came[:32]!r}, due {due[:32]!r}"
+        elif self._lacks_push(arrival.segment, patterns):
+            detail = "the last octets that the application has sent come without PSH (RFC 9293, MUST-61)"
         return self.case.mismatch(expected=self._described(patterns), got=arrival.step.text, rule=rule, fields=fields,
                                   state=self._shown_state, detail=detail, step=arrival.step)
 
