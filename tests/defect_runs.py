@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import pytest
 from harness.targets.model.defects import DEFECTS, Defect
 
 FAMILIES = ("ipv4", "ipv6")
+BARE = ("-p", "no:unraisableexception", "-p", "harness.plugin")
+"""Hundreds of runs in one process: none looks through all its objects, or for other plugins."""
 
 
 def play(defect: Defect, family: str, folder: Path) -> list[dict[str, Any]]:
@@ -27,7 +30,7 @@ def play(defect: Defect, family: str, folder: Path) -> list[dict[str, Any]]:
     results = folder / f"{defect.name}-{family}" / "results.json"
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         pytest.main([f"cases/{topic}/test_{module}.py::test_{name}", "--target", f"model:{defect.name}", "--family",
-                     family, "--results", str(results), "-p", "no:cacheprovider", "-q"])
+                     family, "--results", str(results), "-p", "no:cacheprovider", "-q", *BARE])
     cases: list[dict[str, Any]] = json.loads(results.read_text())["cases"]
     return cases
 
@@ -56,4 +59,5 @@ def main(folder: Path, names: set[str]) -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     print(json.dumps(main(Path(sys.argv[1]), set(sys.argv[2:]))))

@@ -217,7 +217,11 @@ class Fake:
 
 def fake(script: list[bytes | None], limit_s: float = 0.3,
          change: Callable[[int, bytes], bytes] | None = None) -> AgentUpperTester:
-    return AgentUpperTester(Agent(lambda: Fake(script, change).stream(), key=KEY, limit_s=limit_s))
+    """One that has been introduced. It has this long for an answer, and to introduce itself if it changes that."""
+    agent = Agent(lambda: Fake(script, change).stream(), key=KEY, limit_s=limit_s if change else LIMIT_S)
+    assert agent._conversation is not None
+    agent._conversation.limit_s = limit_s
+    return AgentUpperTester(agent)
 
 
 ASKED: dict[str, tuple[Callable[[AgentUpperTester], Any], Any]] = {
@@ -241,15 +245,18 @@ WRONG = st.one_of(
 def test_harness_takes_nothing_for_an_answer_that_is_none(name: str, good: int, wrong: bytes) -> None:
     """Whatever comes instead of an answer is a TargetError, in the time that an answer may take; so is all after it."""
     ask, right = ASKED[name]
-    upper = fake([None] * good + [wrong], 0.15)
+    upper = fake([None] * good + [wrong], LIMIT_S)
     for _ in range(good):
         assert ask(upper) == right
+    # Silence takes as long as is waited for it.
+    assert upper.agent._conversation is not None
+    upper.agent._conversation.limit_s = 0.1
     began = time.monotonic()
     if _is_an_answer(wrong, right):
         return
     with pytest.raises(TargetError):
         ask(upper)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < LIMIT_S
     if upper.agent.failure is not None:
         with pytest.raises(TargetError):
             upper.half_open(7)
@@ -344,7 +351,7 @@ def test_icmp_may_be_told_as_eproto() -> None:
 
 def test_next_case_begins_with_another_conversation() -> None:
     scripts: list[list[bytes | None]] = [[b""], [None, None, END], [None]]
-    upper = AgentUpperTester(Agent(lambda: Fake(scripts.pop(0)).stream(), key=KEY, limit_s=0.2))
+    upper = AgentUpperTester(Agent(lambda: Fake(scripts.pop(0)).stream(), key=KEY, limit_s=1))
     with pytest.raises(TargetError, match="did not answer"):
         upper.half_open(7)
     upper.revive()
@@ -363,7 +370,7 @@ def test_nobody_tries_for_ever() -> None:
             raise TargetError("nobody there")
         return Fake([b"x" * 9]).stream()
 
-    upper = AgentUpperTester(Agent(connect, key=KEY, limit_s=0.2))
+    upper = AgentUpperTester(Agent(connect, key=KEY, limit_s=LIMIT_S))
     for _ in range(6):
         with pytest.raises(TargetError):
             upper.revive()
@@ -376,13 +383,13 @@ def test_hello_that_offers_half_of_what_belongs_together() -> None:
     half = AgentHello(version=1, commands=Op.LISTEN.bit | Op.SOCKET.bit | Op.STATE.bit, longest=LONGEST, sockets=8,
                       name="half", agent_version="0", system="")
     with pytest.raises(TargetError, match="offers LISTEN without ACCEPT, ABORT, says its hello"):
-        Agent(lambda: Fake([], hello=half).stream(), key=KEY, limit_s=0.3)
+        Agent(lambda: Fake([], hello=half).stream(), key=KEY, limit_s=LIMIT_S)
 
 
 def test_what_is_not_offered_is_not_applicable() -> None:
     few = AgentHello(version=1, commands=Op.SOCKET.bit, longest=LONGEST, sockets=8, name="few", agent_version="0",
                      system="")
-    upper = AgentUpperTester(Agent(lambda: Fake([], hello=few).stream(), key=KEY, limit_s=0.3))
+    upper = AgentUpperTester(Agent(lambda: Fake([], hello=few).stream(), key=KEY, limit_s=LIMIT_S))
     for ask, op in ((lambda: upper.listen(HERE, 7, backlog=1, options={}), "LISTEN"),
                     (lambda: upper.connect(FLOW, options={}), "CONNECT"), (lambda: upper.half_open(7), "HALF_OPEN"),
                     (lambda: upper.listening(HERE, 7), "LISTENING")):
@@ -403,6 +410,6 @@ def test_messages_are_no_longer_than_the_agent_takes() -> None:
             taken.append(len(fields) + 1)
             return super().answer(kind, fields)
 
-    upper = AgentUpperTester(Agent(lambda: Counting([None, None], hello=short).stream(), key=KEY, limit_s=0.3))
+    upper = AgentUpperTester(Agent(lambda: Counting([None, None], hello=short).stream(), key=KEY, limit_s=LIMIT_S))
     assert upper.send(upper.made(HERE, {}), bytes(1 << 20)).value == 2
     assert 3900 < max(taken) <= 4096

@@ -445,11 +445,11 @@ def test_a_lie_that_can_be_told_of_one_case_alone(topic: Path) -> None:
     assert "\n  --lie ip-checksum@1: cannot be told of this case; allowed: " in done.stdout
 
 
-@pytest.mark.parametrize(("freedom", "line"), [
-    ('free("seq+1", why="no")', "free('seq+1') does not say why; allowed: a reason of at least 4 words"),
-    ('free(why="it is so for a reason")', "free() names no lie; allowed: ack, "),
-    ('free("sqe", why="it is so for a reason")', "free('sqe'): no such lie; allowed: ack, ")])
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize(("freedom", "line", "workers"), [
+    ('free("seq+1", why="no")', "free('seq+1') does not say why; allowed: a reason of at least 4 words", "0"),
+    ('free("seq+1", why="no")', "free('seq+1') does not say why; allowed: a reason of at least 4 words", "2"),
+    ('free(why="it is so for a reason")', "free() names no lie; allowed: ack, ", "0"),
+    ('free("sqe", why="it is so for a reason")', "free('sqe'): no such lie; allowed: ack, ", "0")])
 def test_an_unexplained_freedom_is_wrong_use(topic: Path, freedom: str, line: str, workers: str) -> None:
     (topic / "topic" / "test_module.py").write_text(
         CASE.replace("covers\n", "covers, free\n", 1).replace("def test", f"@{freedom}\ndef test"))

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from . import ladder
 from .audit import MEANING, Audit, CaseScore, Score, Told, audit_of, marked, percent
@@ -21,9 +21,7 @@ from .record import FINGERPRINT, name, one_line, reason
 from .results import load
 from .rules import Rules, cite
 from .summary import target_text
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from .templates import template
 
 TEMPLATE: Final = "audit.html.j2"
 
@@ -41,7 +39,7 @@ def write_audit_page(results: Mapping[str, Any] | Path, path: Path, *, rules: Ru
     document = results if isinstance(results, Mapping) else load(results)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = _environment().get_template(TEMPLATE).render(audit_context(audit_of(document), rules=rules))
+    text = template(TEMPLATE).render(audit_context(audit_of(document), rules=rules))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(text, encoding="utf-8")
@@ -84,13 +82,6 @@ def audit_context(audit: Audit, *, rules: Rules | None = None) -> dict[str, Any]
         "left_out": _reasons(audit.left_out),
         "errors": [(name(record), reason(record)) for record in audit.errors],
     }
-
-
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(loader=PackageLoader(__package__ or "harness.report"), autoescape=True, trim_blocks=True,
-                       lstrip_blocks=True, undefined=StrictUndefined)
 
 
 def _anchor(id: str) -> str:

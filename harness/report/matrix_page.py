@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from .matrix import (
@@ -38,9 +38,7 @@ from .matrix import (
 from .matrix_data import LETTERS, Packed, pack
 from .matrix_document import Changes, Shift
 from .record import Record, key, one_line, reason
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from .templates import template
 
 TEMPLATE: Final = "matrix.html.j2"
 
@@ -73,12 +71,12 @@ def write_matrix(matrix: Matrix, path: Path, *, changes: Changes | None = None, 
 
     If the page would be larger than `limit` octets, exchanges stay away, and the page says how many.
     """
-    template = _environment().get_template(TEMPLATE)
+    page = template(TEMPLATE)
     known = context(matrix, path.parent, changes=changes, made_by=made_by)
-    bare = template.render(known, data=Packed(text="", exchanges=0, left_away=0))
+    bare = page.render(known, data=Packed(text="", exchanges=0, left_away=0))
     data = pack(matrix, path.parent, limit=max(_LEAST_DATA, limit - len(bare.encode("utf-8", "replace")) - 200))
     # Half of a surrogate pair, which JSON can have, is no UTF-8.
-    text = template.render(known, data=data).encode("utf-8", "replace")
+    text = page.render(known, data=data).encode("utf-8", "replace")
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_bytes(text)
@@ -104,13 +102,6 @@ def context(matrix: Matrix, folder: Path, *, changes: Changes | None, made_by: s
                      for column, slug in zip(matrix.columns, slugs, strict=True)],
         "changes": None if changes is None else _changes(changes, matrix, slugs),
     }
-
-
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(loader=PackageLoader(__package__ or "harness.report"), autoescape=True, trim_blocks=True,
-                       lstrip_blocks=True, undefined=StrictUndefined)
 
 
 def _slugs(columns: Sequence[Column]) -> list[str]:

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from . import ladder
@@ -20,9 +20,7 @@ from .record import FINGERPRINT, MEANING, WORST_FIRST, Record, findings_of, key,
 from .results import CONFORMANT, NOTHING_VERIFIED, exit_status, load
 from .rules import Cited, Rules, cite, ids
 from .summary import fingerprint_line, not_applicable, target_text, verdict_line
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from .templates import template
 
 TEMPLATE: Final = "report.html.j2"
 
@@ -41,7 +39,7 @@ def write_page(results: Mapping[str, Any] | Path, path: Path, *, rules: Rules | 
     document = results if isinstance(results, Mapping) else load(results)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = _environment().get_template(TEMPLATE).render(context(document, path.parent, rules=rules, strict=strict))
+    text = template(TEMPLATE).render(context(document, path.parent, rules=rules, strict=strict))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(text, encoding="utf-8")
@@ -82,13 +80,6 @@ def context(results: Mapping[str, Any], folder: Path, *, rules: Rules | None = N
 def anchor(record: Record) -> str:
     """The fragment that leads to a case on the page."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(part for part in key(record) if part))
-
-
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(loader=PackageLoader(__package__ or "harness.report"), autoescape=True, trim_blocks=True,
-                       lstrip_blocks=True, undefined=StrictUndefined)
 
 
 def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from .failure import finding_lines, page
 from .matrix import (
@@ -35,9 +35,7 @@ from .record import FINGERPRINT, Record, key, one_line, reason
 from .results import CONFORMANT, summarise
 from .rules import cite
 from .summary import left_out, not_applicable, verdict_line
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from .templates import template
 
 TEMPLATE: Final = "qualification.html.j2"
 
@@ -54,7 +52,7 @@ def write_qualification(bundle: Mapping[str, Any], matrix: Matrix | None, path: 
     `bundle` is what `bundle.json` has; `matrix` has a column for each of its targets that has results, and is None if
     none has.
     """
-    text = _environment().get_template(TEMPLATE).render(context(bundle, matrix))
+    text = template(TEMPLATE).render(context(bundle, matrix))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_bytes(text.encode("utf-8", "replace"))
@@ -76,13 +74,6 @@ def context(bundle: Mapping[str, Any], matrix: Matrix | None) -> dict[str, Any]:
         "uncovered": _uncovered(matrix) if matrix else [],
         "legend": [(state, STATE_MEANING[state]) for state in STATES if state != NO_CASE],
     }
-
-
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(loader=PackageLoader(__package__ or "harness.report"), autoescape=True, trim_blocks=True,
-                       lstrip_blocks=True, undefined=StrictUndefined)
 
 
 def _number(matrix: Matrix | None, entry: Mapping[str, Any]) -> int | None:
