@@ -667,7 +667,8 @@ def test_help_imports_nothing_of_the_build() -> None:
     program = ("import sys, harness.cli; print(*(name for name in sys.modules "
                "if name.startswith(('harness.virtualtime.', 'harness.targets')) or name in ('tarfile', 'rich')))")
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    commands = ["harness.targets", "harness.targets.pipe", "harness.targets.pipe.commands",
+    commands = ["harness.targets", "harness.targets.pipe", "harness.targets.pipe.commands", "harness.targets.stacks",
+                "harness.targets.stacks.commands", "harness.targets.vm", "harness.targets.vm.commands",
                 "harness.virtualtime.commands"]
     assert sorted(done.stdout.split()) == commands, "the commands, and the packages that they are in"
 
