@@ -142,6 +142,20 @@ def _summary(known: Profile) -> str:
             f"{len(known.ledger)} known deviations")
 
 
+@profile.command("ledger", short_help="Draft ledger entries of what a run has found.")
+@click.argument("results", metavar="RESULTS", type=click.Path(path_type=Path))
+def ledger_(results: Path) -> int:
+    """Draft a ledger entry for each failure and each advice not kept of a run, to be put into the profile.
+
+    Reason and evidence are left for a person to write, and no profile is taken before: an entry says why.
+    """
+    from ..report.results import load
+    from .ledger_draft import draft
+
+    click.echo(draft(load(results)), nl=False)
+    return 0
+
+
 @profile.command(short_help="The names that a profile may have, with units.")
 def terms() -> None:
     """List the names of a profile, what each means, and what the well-known settings are called here."""

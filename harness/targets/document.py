@@ -29,7 +29,7 @@ from ..requirements.catalogue import load
 from ..upper.base import STATES
 from ..wire.clock import SECOND
 from ..wire.errors import UsageError
-from .ledger import Deviation, Ledger
+from .ledger import TO_WRITE, Deviation, Ledger
 from .profile import KINDS, Pinned, Profile, Sysctl, Value, load_profile, profile_names
 from .remote.device import Device
 from .versions import ALLOWED, VersionRange
@@ -52,6 +52,8 @@ Files = NewType("Files", list[str])
 
 _SYSCTL: Final = re.compile(r"[a-z0-9_]+(\.[A-Za-z0-9_-]+)+")
 _ANYTHING: Final = ("R. 0:0(0) ack 1", "S 0:0(0) win 65535 <mss 1460>", "nothing")
+_WRITTEN: Final = {"reason": "what the target does instead, and the section of the RFC",
+                   "evidence": "how that is known: a capture, a place in the sources"}
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -464,6 +466,9 @@ def _deviation(deviation: Deviation) -> Deviation:
         faults.append(Fault(str(error), "requirement"))
     if not deviation.case and not deviation.state:
         faults.append(Fault("neither case nor state is given; allowed: one of them, or both"))
+    for name in ("reason", "evidence"):
+        if getattr(deviation, name).startswith(TO_WRITE):
+            faults.append(Fault(f"still to be written; allowed: {_WRITTEN[name]}", name))
     if deviation.case and not re.search(r"\w", deviation.case):
         faults.append(Fault(f"{deviation.case!r} is not allowed, since it fits any case", "case"))
     if deviation.state and deviation.state not in STATES:

@@ -11,8 +11,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Final
 
 from .versions import VersionRange
+
+TO_WRITE: Final = "TO WRITE"
+"""With this begins what a drafted entry leaves to a person, and no profile takes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
