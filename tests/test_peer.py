@@ -290,6 +290,52 @@ def test_one_of_several_answers(target, case, peer):
     assert case.story.findings[-1].fields == ("seq",)
 
 
+def test_a_reset_of_the_right_form_proves_that_nothing_is_left(target, case, peer):
+    opened(target, peer)
+    peer.send(". 1:1(0) ack 1")
+    target.say(peer, "R 1:1(0)")
+    assert peer.expect_gone("R 1:1(0)").has(RST)
+    case.finish()
+    assert case.story.findings == []
+
+
+@pytest.mark.parametrize(("said", "fields"), [
+    ("R. 1:1(0) ack 1", ("flags",)), ("R 2:2(0)", ("seq",)), ("R 1:3(2)", ("length",))])
+def test_a_reset_of_another_form_breaks_the_rule_of_its_form_and_the_case_goes_on(target, case, peer, said, fields):
+    opened(target, peer)
+    peer.send(". 1:1(0) ack 1")
+    target.say(peer, said)
+    peer.expect_gone("R 1:1(0)", rule="RFC9293-SHLD-14")
+    peer.send(". 1:1(0) ack 1")
+    target.say(peer, "R 1:1(0)")
+    peer.expect_gone("R 1:1(0)", rule="RFC9293-SHLD-14")
+    found, = case.story.findings
+    assert (found.requirement, found.level, found.source) == ("RFC9293-U-RST-CLOSED-ACK", "MUST", "oracle")
+    assert (found.expected, found.state, found.fields) == ("R 1:1(0)", "CLOSED", fields)
+    assert found.got.startswith(said)
+    with pytest.raises(Mismatch):
+        case.finish()
+
+
+@pytest.mark.parametrize("said", [". 1:1(0) ack 1", ""])
+def test_what_is_no_reset_breaks_the_rule_of_the_step(target, case, peer, said):
+    opened(target, peer)
+    peer.send(". 1:1(0) ack 1")
+    if said:
+        target.say(peer, said)
+    with pytest.raises(Mismatch) as caught:
+        peer.expect_gone("R 1:1(0)", rule="RFC9293-SHLD-14")
+    assert (caught.value.finding.requirement, caught.value.finding.expected) == ("RFC9293-SHLD-14", "R 1:1(0)")
+
+
+def test_the_rule_of_the_form_may_be_another(target, case, peer):
+    opened(target, peer)
+    peer.send(". 1:1(0) ack 1")
+    target.say(peer, "R. 1:1(0) ack 1")
+    peer.expect_gone("R 1:1(0)", form="RFC9293-U-RST-NONSYNC")
+    assert [found.requirement for found in case.story.findings] == ["RFC9293-U-RST-NONSYNC"]
+
+
 def test_allowed_segments_may_come_before(target, case, peer):
     opened(target, peer)
     target.say(peer, ". 1:1(0) ack 1")

@@ -104,7 +104,7 @@ def test_abort_after_both_fins_is_silent(peer, listener, begin):
     peer.expect_silence()
     peer.expect_state("CLOSED")
     peer.send(". 2:2(0) ack 2")
-    peer.expect("R 2:2(0)", rule="RFC9293-U-RST-CLOSED-ACK")
+    peer.expect_gone("R 2:2(0)", rule="RFC9293-U-RST-CLOSED-ACK")
 
 
 @needs("abort")
@@ -133,7 +133,7 @@ def test_abort_of_an_unanswered_syn_is_silent(peer, upper):
     connecting.expect(ABORTED)
     peer.expect_state("CLOSED")
     peer.send("S. 0:0(0) ack 1 win 65535 <mss 1460>")
-    peer.expect("R 1:1(0)", rule="RFC9293-U-RST-CLOSED-ACK")
+    peer.expect_gone("R 1:1(0)", rule="RFC9293-U-RST-CLOSED-ACK")
 
 
 @needs("abort")
@@ -149,7 +149,7 @@ def test_abort_throws_queued_data_away(peer, listener):
     waits = expect_gone(peer)
     peer.send(". 1:1(0) ack 1001 win 65535")
     if not waits:
-        peer.expect("R 1001:1001(0)", rule="RFC9293-U-RST-CLOSED-ACK")
+        peer.expect_gone("R 1001:1001(0)", rule="RFC9293-U-RST-CLOSED-ACK")
     peer.expect_silence()
 
 

@@ -16,7 +16,7 @@ def expect_last_ack_ended(peer):
     told = peer.case.upper.state(peer.flow)
     peer.send(". 2:2(0) ack 2")
     if told == "CLOSED":
-        peer.expect("R 2:2(0)")
+        peer.expect_gone("R 2:2(0)")
     peer.expect_silence(allow=[] if told else ["R 2:2(0)"])
     peer.expect_state("CLOSED")
 
@@ -51,7 +51,7 @@ def test_close_in_close_wait(peer, listener):
     peer.expect_silence(rule="SA-LASTACK-16")
     peer.expect_state("CLOSED", rule="SA-LASTACK-16")
     peer.send(". 2:2(0) ack 2")
-    peer.expect("R 2:2(0)", rule="SA-LASTACK-16")
+    peer.expect_gone("R 2:2(0)", rule="SA-LASTACK-16")
 
 
 @covers("RFC1122-CLOSEWAIT", "SA-LASTACK-16", behaviour="B-17")
@@ -66,7 +66,7 @@ def test_peer_closes_what_the_target_opened(peer, upper):
     peer.send(". 2:2(0) ack 2")
     peer.expect_state("CLOSED", rule="SA-LASTACK-16")
     peer.send(". 2:2(0) ack 2")
-    peer.expect("R 2:2(0)", rule="SA-LASTACK-16")
+    peer.expect_gone("R 2:2(0)", rule="SA-LASTACK-16")
 
 
 @covers("RFC9293-U-FIN-RETX", "RFC9293-U-UTIMEOUT", behaviour="B-17")

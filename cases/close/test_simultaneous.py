@@ -125,4 +125,4 @@ def test_reset_ends_closing(peer, listener):
     peer.expect_silence()
     peer.expect_state("CLOSED")
     peer.send("F. 1:1(0) ack 2")
-    peer.expect("R 2:2(0)")
+    peer.expect_gone("R 2:2(0)")

@@ -45,7 +45,7 @@ def test_old_cookie_is_refused(case, upper, attacked):
     client.send(". 1:1(0) ack 1")
     if client.state() == "ESTABLISHED":
         pytest.skip("not applicable: the target's cookies do not expire")
-    client.expect("R 1:1(0)")
+    client.expect_gone("R 1:1(0)", form="RFC9293-U-RST-NONSYNC")
     client.expect_state("CLOSED")
     listener.expect_none()
     if fresh is not None:
@@ -71,7 +71,7 @@ def test_late_acknowledgement_is_no_cookie(case, upper, profile, segment):
         client.expect_state("CLOSED")
     fresh = cookied(case, listener, Flood(case, listener.port))
     client.send(segment)
-    client.expect("R 1:1(0)")
+    client.expect_gone("R 1:1(0)", form="RFC9293-U-RST-NONSYNC")
     listener.expect_none()
     fresh.send(". 1:1(0) ack 1")
     listener.accept(fresh)

@@ -299,7 +299,7 @@ def test_cookie_is_bound_to_its_four_tuple(case, upper):
     thief = case.peer(target_port=listener.port)
     thief.iss, thief.irs = client.iss, synack.seq
     thief.send(". 1:1(0) ack 1")
-    thief.expect("R 1:1(0)")
+    thief.expect_gone("R 1:1(0)", form="RFC9293-U-RST-NONSYNC")
     listener.expect_none()
 
 

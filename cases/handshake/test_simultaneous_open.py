@@ -126,7 +126,7 @@ def test_reset_ends_the_attempt(peer, upper):
     peer.expect_state("CLOSED")
     connecting.expect("ECONNREFUSED|ECONNRESET")
     peer.send(". 1:1(0) ack 1")
-    peer.expect("R 1:1(0)")
+    peer.expect_gone("R 1:1(0)")
 
 
 @covers("SA-SYNRCVD-13", behaviour="B-07")

@@ -55,7 +55,7 @@ def test_another_source_port_is_another_connection(case, peer, listener):
     stranger = case.peer(target_port=listener.port)
     stranger.iss, stranger.irs = peer.iss, peer.irs
     stranger.send("P. 1:11(10) ack 1")
-    stranger.expect("R 1:1(0)")
+    stranger.expect_gone("R 1:1(0)", form="RFC9293-U-RST-NONSYNC")
     peer.send("P. 1:6(5) ack 1")
     peer.expect(". 1:1(0) ack 6")
     connection.expect_data(5)

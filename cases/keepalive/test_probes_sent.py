@@ -135,7 +135,7 @@ def test_connection_is_given_up_without_answers(peer, listener, profile):
         peer.expect_one_of(["R. 1:1(0) ack 1", "R 1:1(0)"])
     peer.expect_state("CLOSED")
     peer.send(". 1:1(0) ack 1")
-    peer.expect("R 1:1(0)", rule="RFC9293-U-RST-CLOSED-ACK")
+    peer.expect_gone("R 1:1(0)", rule="RFC9293-U-RST-CLOSED-ACK")
 
 
 @needs("keepalive")

@@ -188,7 +188,7 @@ def test_options_are_taken_in_a_reset(peer, listener, which):
     peer.send(f"R 1:1(0) <{(KNOWN | UNKNOWN)[which]}>")
     connection.expect_error("ECONNRESET")
     peer.send(". 1:1(0) ack 1")
-    peer.expect("R 1:1(0)")
+    peer.expect_gone("R 1:1(0)")
 
 
 @covers("RFC9293-MUST-5", "RFC9293-U-RST-CLOSED-NOACK", behaviour="B-06")

@@ -33,7 +33,7 @@ def test_half_open_connection_is_dropped(peer, listener, profile):
     peer.expect_to_last("SYN-RECEIVED", after(gaps[-1]))
     peer.expect_silence(allow=[GIVEN_UP])
     peer.send(". 1:1(0) ack 1")
-    peer.expect("R 1:1(0)", rule="RFC9293-U-RST-NONSYNC")
+    peer.expect_gone("R 1:1(0)", rule="RFC9293-U-RST-NONSYNC", form="RFC9293-U-RST-NONSYNC")
     listener.expect_none()
     listener.expect_listening()
 

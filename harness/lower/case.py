@@ -448,7 +448,7 @@ class Case:
                                            got=got, step=max(0, len(self.story.steps) - 1)))
 
     def violation(self, *, requirement: str, level: str, expected: str, got: str, fields: Sequence[str],
-                  step: int) -> None:
+                  step: int, state: str = "") -> None:
         """Record what the oracle found; it counts when the case ends."""
         alike = [known.got for known in self.story.findings
                  if known.requirement == requirement and known.source == "oracle"]
@@ -456,7 +456,7 @@ class Case:
         if got in alike or len(alike) == _VIOLATIONS:
             return
         self.story.findings.append(Finding(requirement=requirement, level=level, source="oracle", expected=expected,
-                                           got=got, fields=tuple(fields), step=step))
+                                           got=got, fields=tuple(fields), step=step, state=state))
 
     def fingerprint(self, flow: Flow) -> Fingerprint:
         """What the profile pins, held against one connection."""

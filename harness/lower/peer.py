@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -34,6 +34,9 @@ DEFAULT_WINDOW: Final = 65535
 
 _QUESTIONS: Final = (0.5, 0.75, 0.9)
 """At which parts of its time a state is asked for that has to last."""
+
+_FORM: Final = "RFC9293-U-RST-CLOSED-ACK"
+"""The rule of what a reset looks like that answers a segment with ACK."""
 
 _STEADY: Final = ACK | URG | ECE | CWR | AE | RST
 """The flags that a repetition has as well; PSH and FIN move with what a segment carries."""
@@ -287,17 +290,37 @@ class Peer:
     def expect_one_of(self, choices: Sequence[Spec], due: After | None = None, *, within_s: float | None = None,
                       allow: Iterable[Spec] = (), rule: str | None = None, **wild: Any) -> Segment:
         """The next segment has to be one of several answers that the rule leaves open. See `expect`."""
+        return self._expected(choices, due, within_s=within_s, allow=allow, rule=rule, wild=wild)[0]
+
+    def expect_gone(self, reset: Spec, *, rule: str | None = None, form: str = _FORM) -> Segment:
+        """There is no connection any more: what was sent last has to be reset, and in this form.
+
+        Any reset proves that nothing is left, which is what `rule` is about. What a reset looks like is a rule of its
+        own (RFC 9293, 3.5.2), `form`: one of another form is a finding of the oracle's, and the case goes on. Raises
+        Mismatch if there is no reset.
+        """
+        came, fields = self._expected([reset], None, rule=rule, any_reset=True)
+        if fields:
+            self.case.violation(requirement=form, level=self.case.level_of(form), fields=fields, state="CLOSED",
+                                expected=self._described([self._pattern(reset, {})]), got=self._theirs(came),
+                                step=len(self.case.story.steps) - 1)
+        return came
+
+    def _expected(self, choices: Sequence[Spec], due: After | None, *, within_s: float | None = None,
+                  allow: Iterable[Spec] = (), rule: str | None, wild: Mapping[str, Any] | None = None,
+                  any_reset: bool = False) -> tuple[Segment, list[str]]:
+        """The segment that came, and in what it differs: in nothing, unless any reset will do."""
         start = due.since if due is not None and due.since is not None else self.last
         until = self._until(due, start, within_s)
         allowed = list(allow)
         while True:
             arrival = self._next(until)
-            patterns = [self._pattern(choice, wild) for choice in choices]
+            patterns = [self._pattern(choice, wild or {}) for choice in choices]
             if arrival is None:
                 raise self._missing(patterns, due, rule)
             segment = arrival.segment
             unlike = [self._unlike(pattern, segment) for pattern in patterns]
-            if [] in unlike:
+            if [] in unlike or (any_reset and segment.has(RST)):
                 break
             if self._take_allowed(allowed, segment):
                 arrival.step.mark = "allowed"
@@ -312,7 +335,7 @@ class Peer:
             self._in_time(arrival, due, start, rule)
         elif within_s is None:
             self.case.prompt(accepted, arrival.step)
-        return accepted
+        return accepted, min(unlike, key=len)
 
     def observe(self, within_s: float) -> Segment | None:
         """The next segment, whatever it is, or None if none comes by then: for who measures, and demands nothing."""
@@ -329,7 +352,7 @@ class Peer:
         # The wait itself is generous, so that what comes late is shown as late and not as missing.
         return (start.stamp_ns or 0) + latest + max(self.case.response_ns, latest // 2)
 
-    def _pattern(self, what: Spec, wild: dict[str, Any]) -> Pattern:
+    def _pattern(self, what: Spec, wild: Mapping[str, Any]) -> Pattern:
         if isinstance(what, str):
             notation = parse(what)
             if notation.flags & ACK and notation.ack is None and "ack" not in wild:

@@ -149,7 +149,7 @@ def prove_state(peer: Peer, state: str, rule: str | None) -> None:
     """
     if state == "CLOSED":
         peer.send(Segment(flags=ACK, options=_stamps(peer)))
-        peer.expect(Segment(flags=RST, seq=peer.receive_next), rule=rule)
+        peer.expect_gone(Segment(flags=RST, seq=peer.receive_next), rule=rule)
         return
     if peer.connecting is not None and state in ("SYN-SENT", "SYN-RECEIVED"):
         _prove_opening(peer, state, rule)
