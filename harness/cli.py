@@ -89,7 +89,8 @@ _COMMON: Final[tuple[Callable[[_Command], _Command], ...]] = (
     click.option("--seed", type=int, default=0, show_default=True,
                  help="Chooses our initial sequence numbers, and in guests the kernel's random numbers."),
     click.option("--virtual-time", is_flag=True,
-                 help="Run inside a kernel whose clock skips idle time, with default timers: --target uml:NAME."),
+                 help="Run inside a kernel whose clock skips idle time, with default timers: --target uml:NAME, "
+                      "or gated:NAME for vm:NAME."),
     click.option("--kernel", metavar="NAME", default="",
                  help="Which kernel of `tcpqual kernel list`. [default: the newest of Debian's]"),
     click.option("--shards", metavar="N", type=click.IntRange(1, 64),

@@ -47,6 +47,7 @@ from .targets.registry import (
     describe,
     is_alone,
     make_target,
+    most_hours,
     needs_guest,
     needs_namespaces,
     parse_spec,
@@ -308,6 +309,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 left_out[item] = f"takes {hours:g} h: run with --virtual-time"
             elif not config.getoption("slow"):
                 left_out[item] = "slow: run with --slow"
+        elif (slow := item.get_closest_marker("slow")) and slow.kwargs.get("hours", 0) > most_hours(profile):
+            left_out[item] = f"takes {slow.kwargs['hours']:g} h: run with --target uml:NAME"
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]

@@ -9,6 +9,7 @@ before. It is imported when the first target of its kind is made.
 from __future__ import annotations
 
 import importlib
+import math
 import os
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,7 +18,7 @@ from ..wire.errors import UsageError
 from .base import Target
 from .profile import Profile, load_profile
 from .uml import is_uml, kernel_of, surroundings, uml_profile
-from .vm import is_vm
+from .vm import is_gated, is_vm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,8 @@ class Kind:
 
     `module` is where it is made, `clock` its kind of time. `workers` are so many side by side if the user names no
     number, 0 for one a processor. `namespaces`: made of this machine's, for which rights are needed. `alone`: there is
-    one of it, which no two workers can share.
+    one of it, which no two workers can share. `hours` are so many of its time that a case may take, where that is
+    not real.
     """
 
     module: str
@@ -34,6 +36,7 @@ class Kind:
     workers: int = 1
     namespaces: bool = False
     alone: bool = False
+    hours: float = math.inf
 
 
 _KINDS: Final = {
@@ -47,6 +50,8 @@ _KINDS: Final = {
     "remote": Kind(module="remote.target", clock="real", alone=True),
     # Each worker boots a guest of its own, and where its code is translated the guests are late by each other's work.
     "vm": Kind(module="vm.target", clock="real", workers=4),
+    # An idle kernel's own timers have to be passed, so that a day costs about a minute.
+    "gated": Kind(module="vm.gated", clock="skipping", workers=0, hours=24),
 }
 """The kinds that can be run. A profile of another kind is one to read."""
 
@@ -69,7 +74,7 @@ def parse_spec(spec: str, *, real_clock: bool = False) -> Profile:
         return load_profile("model")
     if is_uml(spec):
         return uml_profile(spec, real_clock=real_clock)
-    if is_vm(spec):
+    if is_vm(spec) or is_gated(spec):
         from .vm.image_profile import profile_of_spec
 
         return profile_of_spec(spec)
@@ -77,7 +82,7 @@ def parse_spec(spec: str, *, real_clock: bool = False) -> Profile:
     if profile.kind not in _KINDS:
         raise UsageError(f"--target {spec!r}: its profile is of kind {profile.kind!r}, which this version cannot "
                          "reach; what can be run: profiles of kind 'namespace' (linux, its variants), 'pipe', "
-                         "'remote' and 'vm', uml:NAME, vm:NAME, model, and decoy:NAME")
+                         "'remote' and 'vm', uml:NAME, vm:NAME, gated:NAME, model, and decoy:NAME")
     if profile.kind == "remote" and profile.remote is None:
         raise UsageError(f"{profile.file}: remote: missing; a target of kind 'remote' needs the table, which says how "
                          "it is reached")
@@ -110,6 +115,11 @@ def clock_of(profile: Profile) -> str:
     if profile.kind == "uml" and profile.short:
         return "real"
     return _KINDS[profile.kind].clock
+
+
+def most_hours(profile: Profile) -> float:
+    """How many hours of its own time a case may take on a target of this profile, whose time is not real."""
+    return _KINDS[profile.kind].hours
 
 
 def workers_for(profile: Profile) -> int:

@@ -14,6 +14,7 @@ from typing import Final
 from ..wire.errors import UsageError
 from .kernels import Kernel, find
 from .profile import Profile, Value, load_profile
+from .vm import GATED, is_gated, is_vm
 
 KIND: Final = "uml"
 GUEST: Final = "TCPQUAL_GUEST"
@@ -70,16 +71,19 @@ def uml_profile(spec: str, *, real_clock: bool) -> Profile:
 def canonical(spec: str, *, virtual_time: bool, kernel: str) -> str:
     """The spec that a user means who gave `--virtual-time` and perhaps `--kernel` beside it.
 
-    Linux's own spec and its variants become those of a guest; a guest without a name gets one. Raises UsageError.
+    Linux's own spec and its variants become those of a guest, a virtual machine's one of a virtual machine with a gate;
+    a guest without a name gets one. Raises UsageError.
     """
     name, *rest = spec.split(":")
     if kernel and not (virtual_time or name == KIND):
         raise UsageError("--kernel: goes with --virtual-time")
+    if virtual_time and not kernel and (is_vm(spec) or is_gated(spec)):
+        return ":".join([GATED, *rest])
     if virtual_time and name == "linux":
         return ":".join([KIND, kernel_of(f"{KIND}:{kernel}").name, *rest])
     if name != KIND:
         if virtual_time:
-            raise UsageError(f"--virtual-time: goes with the target linux or uml:NAME, not {spec}")
+            raise UsageError(f"--virtual-time: goes with the target linux, uml:NAME or vm:NAME, not {spec}")
         return spec
     if surroundings() is not None:
         return spec

@@ -41,7 +41,8 @@ class ByteStream:
 
     `lasting`: the stream outlives those at its ends, as a device does, so that what comes first may be the rest of an
     earlier conversation, and that nobody may be there yet. `close` may be called again. `remarks` is what else the
-    other end has said, for errors: the last lines of its standard error or console.
+    other end has said, for errors: the last lines of its standard error or console. `pump` moves octets where nobody
+    else does while this end waits, because the other end stands still then.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ByteStream:
     close: Callable[[], None]
     remarks: Callable[[], str] = _nothing
     lasting: bool = False
+    pump: Callable[[], None] | None = None
 
 
 class StreamEnded(Exception):
@@ -81,6 +83,9 @@ def write(stream: ByteStream, octets: bytes | bytearray | memoryview) -> int:
 
 def wait(stream: ByteStream, *, writing: bool, limit_s: float) -> None:
     """Block until there is something to read, or room to write if that is wanted, or so much time is over."""
+    if stream.pump is not None:
+        stream.pump()
+        return
     poll = select.poll()
     poll.register(stream.source, select.POLLIN)
     if writing:

@@ -17,14 +17,14 @@ from .clock import GuestClock
 from .images import Image
 from .initramfs import initramfs, orders_for
 from .link import GuestLink
-from .machine import Accelerator, Machine
+from .machine import END_S, Accelerator, Machine
 from .programs import programs
 
 BOOT_S: Final = 60.0
 """How long a boot may take: 2 s on an idle machine, 30 s were seen where ten booted on two busy processors."""
-_ATTEMPTS: Final = 2
-_END_S: Final = 0.5
-_COMMAND: Final = ("/agent", "--stdio")
+ATTEMPTS: Final = 2
+_AGENT: Final = ("/agent", "--stdio")
+_GATE: Final = ("/gate", *_AGENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +35,16 @@ class Recipe:
     archive: bytes
 
     @classmethod
-    def of(cls, image: Image, profile: Profile) -> Recipe:
-        """For the lab, with the sysctls of the profile. Raises UsageError or TargetError."""
+    def of(cls, image: Image, profile: Profile, *, gated: bool = False) -> Recipe:
+        """For the lab, with the sysctls of the profile. Raises UsageError or TargetError.
+
+        `gated`: there is a gate between the harness and the agent.
+        """
         made = programs()
-        orders = orders_for(modules=image.modules, quiet=QUIET, sysctls=profile.sysctls(), command=_COMMAND)
-        return cls(image=image, archive=initramfs(init=made.init, agent=made.agent, modules=image.modules,
-                                                  orders=orders))
+        orders = orders_for(modules=image.modules, quiet=QUIET, sysctls=profile.sysctls(),
+                            command=_GATE if gated else _AGENT)
+        return cls(image=image, archive=initramfs(init=made.init, programs=(made.agent, made.gate),
+                                                  modules=image.modules, orders=orders))
 
     def boot(self, accelerator: Accelerator, limit_s: float = BOOT_S) -> Machine:
         """A machine whose agent can be spoken to. Raises TargetError with its last words if it does not come so far."""
@@ -48,7 +52,7 @@ class Recipe:
         try:
             if machine.speaks(limit_s):
                 return machine
-            what = "ended in boot" if machine.ended(_END_S) else f"did not boot within {limit_s:g} s"
+            what = "ended in boot" if machine.ended(END_S) else f"did not boot within {limit_s:g} s"
             words = machine.last_words()
         except BaseException:
             machine.stop()
@@ -70,12 +74,12 @@ class Guest:
     def connect(self) -> ByteStream:
         """Boot a guest, the one before being ended; returns the stream to its agent. Raises TargetError."""
         self.close()
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             try:
                 self.machine = self._recipe.boot(self._accelerator)
                 break
             except TargetError:
-                if attempt == _ATTEMPTS - 1:
+                if attempt == ATTEMPTS - 1:
                     raise
         assert self.machine is not None
         self._link.attend(self.machine.link)
@@ -86,11 +90,7 @@ class Guest:
 
     def last_words(self) -> str:
         """What the guest's console says at its end; a guest that hangs is made to say where."""
-        if self.machine is None:
-            return ""
-        if not self.machine.ended(_END_S):
-            self.machine.interrupt()
-        return self.machine.last_words()
+        return self.machine.last_words_at_end() if self.machine is not None else ""
 
     def close(self) -> None:
         """End the guest, if there is one."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from ...wire.errors import UsageError
 from ..profile import Profile, Value, load_profile
-from . import KIND
+from . import GATED, KIND, is_gated
 from .images import Image, find, of_file
 
 _OF_THIS_MACHINE: Final = ("timestamp_aligned", "prompt_us")
@@ -17,11 +17,15 @@ _OF_THIS_MACHINE: Final = ("timestamp_aligned", "prompt_us")
 
 
 def profile_of_spec(spec: str) -> Profile:
-    """The profile of `vm:NAME` or `vm:NAME:VARIANT`. Raises UsageError if there is no such image or variant."""
+    """The profile of `vm:NAME` or `vm:NAME:VARIANT`, or of a gated one, whose default values hold.
+
+    Raises UsageError if there is no such image or variant.
+    """
+    kind = GATED if is_gated(spec) else KIND
     if spec.count(":") > 2:
-        raise UsageError(f"--target {spec}: allowed: vm:NAME or vm:NAME:VARIANT")
-    image = image_of_spec(spec)
-    return replace(_of(load_profile(":".join(["linux", *spec.split(":")[2:]])), image), kind=KIND)
+        raise UsageError(f"--target {spec}: allowed: {kind}:NAME or {kind}:NAME:VARIANT")
+    profile = replace(_of(load_profile(":".join(["linux", *spec.split(":")[2:]])), image_of_spec(spec)), kind=kind)
+    return profile.with_defaults() if kind == GATED else profile
 
 
 def profile_of_file(profile: Profile) -> Profile:

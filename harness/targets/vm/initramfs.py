@@ -46,11 +46,12 @@ def archive(entries: Sequence[tuple[str, int, bytes]]) -> bytes:
     return bytes(out)
 
 
-def initramfs(*, init: Path, agent: Path, modules: Sequence[Path], orders: Sequence[Order]) -> bytes:
-    """The archive of a guest."""
+def initramfs(*, init: Path, programs: Sequence[Path], modules: Sequence[Path], orders: Sequence[Order]) -> bytes:
+    """The archive of a guest; `programs` are what the orders may start."""
     folders = [(name, _FOLDER, b"") for name in ("dev", "proc", "sys", "modules")]
     return archive([
-        *folders, ("init", _PROGRAM, init.read_bytes()), ("agent", _PROGRAM, agent.read_bytes()),
+        *folders, ("init", _PROGRAM, init.read_bytes()),
+        *((path.name, _PROGRAM, path.read_bytes()) for path in programs),
         *((f"modules/{path.name}", _FILE, path.read_bytes()) for path in modules),
         ("setup", _FILE, b"".join(order.encode() + struct.pack("<I", len(text)) + text for order, text in orders))])
 

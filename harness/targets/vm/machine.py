@@ -22,6 +22,8 @@ _NOISE: Final = ("Kernel Offset", "---[ end Kernel panic", "Rebooting")
 _LINES: Final = 10
 _WIDEST: Final = 900
 _NMI_S: Final = 3.0
+END_S: Final = 0.5
+"""So long a machine may take to end when its agent has."""
 _WORDS: Final = ("console=ttyS0", "quiet", "panic=-1", "oops=panic", "unknown_nmi_panic", "mitigations=off",
                  "net.ifnames=0")
 """The kernel's command line: what is wrong ends the machine, with its reason on the console."""
@@ -29,11 +31,12 @@ _WORDS: Final = ("console=ttyS0", "quiet", "panic=-1", "oops=panic", "unknown_nm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accelerator:
-    """How QEMU runs the guest's code: its words on the command line, and the kernel's that go with it."""
+    """How QEMU runs the guest's code: its `arguments` on the command line, and the kernel's `words` that go with it."""
 
     name: str
     processor: str
     words: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
 
 
 KVM: Final = Accelerator(name="kvm", processor="host")
@@ -57,8 +60,8 @@ class Machine(Qemu):
         self._console = in_memory("console")
         self.port, far_port = pair(socket.SOCK_STREAM)
         arguments = [
-            "-no-reboot", "-machine", "q35", "-accel", accelerator.name, "-cpu", accelerator.processor,
-            "-m", str(MEMORY_MIB), "-smp", "1,maxcpus=2", "-kernel", str(image.kernel),
+            "-no-reboot", "-machine", "q35", "-accel", accelerator.name, *accelerator.arguments,
+            "-cpu", accelerator.processor, "-m", str(MEMORY_MIB), "-smp", "1,maxcpus=2", "-kernel", str(image.kernel),
             "-initrd", path_of(self._archive), "-append", " ".join((*_WORDS, *accelerator.words, *words)),
             "-chardev", f"file,id=console,path={path_of(self._console)}", "-serial", "chardev:console",
             "-device", "virtio-serial-pci", "-chardev", f"socket,id=agent,fd={far_port.fileno()}",
@@ -93,6 +96,12 @@ class Machine(Qemu):
             self.command("cont")
             self.command("inject-nmi")
         self.ended(_NMI_S)
+
+    def last_words_at_end(self) -> str:
+        """What its console says at its end; a kernel that hangs is made to say where."""
+        if not self.ended(END_S):
+            self.interrupt()
+        return self.last_words()
 
     def speaks(self, limit_s: float) -> bool:
         """True as soon as the agent has opened its port; False if the machine has ended before, or the time is over."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The two programs of a guest, linked statically: its first process, and the agent. Built once, kept in the cache."""
+"""The programs of a guest, linked statically: its first process, the agent, the gate. Built once, kept in the cache."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from .images import images_folder
 _COMPILER: Final = "gcc"
 _FLAGS: Final = ("-std=gnu11", "-Os", "-s", "-static")
 _INIT: Final = Path(__file__).with_name("init.c")
+_GATE: Final = Path(__file__).with_name("gate.c")
 _AGENT: Final = "tcpqual_agent.c"
 _SAID: Final = 300
 
@@ -31,6 +32,7 @@ class Programs:
 
     init: Path
     agent: Path
+    gate: Path
 
 
 def programs() -> Programs:
@@ -38,15 +40,15 @@ def programs() -> Programs:
     compiler = shutil.which(_COMPILER)
     if compiler is None:
         raise UsageError(f"{_COMPILER}: not found; a guest's agent is built with it: apt-get install gcc libc6-dev")
-    sources = (_INIT, agent_source())
+    sources = (_INIT, agent_source(), _GATE)
     key = hashlib.sha256(b"".join(path.read_bytes() for path in sources) + " ".join(_FLAGS).encode()).hexdigest()[:16]
     place = images_folder() / f".programs-{key}"
-    made = Programs(init=place / "init", agent=place / "agent")
-    if made.init.is_file() and made.agent.is_file():
+    made = Programs(init=place / "init", agent=place / "agent", gate=place / "gate")
+    if all(program.is_file() for program in (made.init, made.agent, made.gate)):
         return made
     with locked("programs"), tempfile.TemporaryDirectory(prefix=".programs.", dir=images_folder()) as folder:
         if not place.is_dir():
-            for source, program in zip(sources, (made.init, made.agent), strict=True):
+            for source, program in zip(sources, (made.init, made.agent, made.gate), strict=True):
                 _compile(compiler, source, Path(folder) / "new" / program.name)
             (Path(folder) / "new").rename(place)
             for old in images_folder().glob(".programs-*"):

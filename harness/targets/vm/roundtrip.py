@@ -33,18 +33,18 @@ def measure_round_trip(injector: Injector) -> int:
             flow = Flow(local=ends.local, local_port=_LOCAL_PORT + number, target=ends.target,
                         target_port=_CLOSED_PORT)
             worst_ns = max(worst_ns, _round_trip(injector, flow, family))
-    injector.stamp()
     return worst_ns
 
 
 def _round_trip(injector: Injector, flow: Flow, family: str) -> int:
-    sent_ns = injector.send_packet(encode(Segment(flags=SYN), flow)).stamp_ns
-    until = sent_ns + _LIMIT_NS
+    sent = injector.send_packet(encode(Segment(flags=SYN), flow))
+    until = sent.stamp_ns + _LIMIT_NS
     while (event := injector.next_event(until)) is not None:
         if not isinstance(event, Frame):
             continue
         packet = ip.dissect(event.data[14:])
         segment = decode(packet) if packet is not None and packet.protocol == ip.TCP else None
         if segment is not None and segment.destination_port == flow.local_port:
-            return event.stamp_ns - sent_ns
+            injector.stamp()
+            return event.stamp_ns - sent.stamp_ns
     raise TargetError(f"the guest does not answer a SYN over {family} within {_LIMIT_NS // SECOND} s")

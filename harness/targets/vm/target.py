@@ -15,6 +15,7 @@ from ..base import FAMILIES, Target, addresses, phantom_neighbour, timing_of
 from ..profile import Profile
 from .accelerator import accelerator
 from .clock import GuestClock
+from .gated_guest import GatedGuest
 from .guest import Guest, Recipe
 from .image_profile import image_of
 from .link import GuestLink
@@ -29,7 +30,7 @@ _NO_PORT: Final = 1
 class GuestTarget(Target):
     """A target that begins each case with a guest that lives; `revive` sees to it. `guest` is the present one."""
 
-    guest: Guest
+    guest: Guest | GatedGuest
     revive: Callable[[], None]
 
     def come_to_rest(self, name: str) -> None:
@@ -38,18 +39,20 @@ class GuestTarget(Target):
         super().come_to_rest(name)
 
 
+def prove_alive(agent: Agent) -> None:
+    """Raises TargetError if the guest is no more, though nobody has noticed yet."""
+    # A guest that is known to be dead has made an error of its case already, and that keeps its capture.
+    if agent.failure is None:
+        agent.ask(Op.LISTENING, 0, endpoint(addresses(FAMILIES[0]).target, _NO_PORT))
+
+
 def make(profile: Profile, spec: str, *, seed: int = 0, worker: int = 0) -> GuestTarget:
     """A guest of its own for this worker. Raises UsageError or TargetError if it cannot be booted."""
     image = image_of(profile, spec)
     recipe = Recipe.of(image, profile)
     clock = GuestClock()
 
-    def alive() -> None:
-        # A guest that is known to be dead has made an error of its case already, and that keeps its capture.
-        if agent.failure is None:
-            agent.ask(Op.LISTENING, 0, endpoint(addresses(FAMILIES[0]).target, _NO_PORT))
-
-    link = GuestLink(now=clock.now, instant=clock.instant, alive=alive)
+    link = GuestLink(now=clock.now, instant=clock.instant, alive=lambda: prove_alive(agent))
     guest = Guest(recipe, accelerator(lambda means, limit_s: recipe.boot(means, limit_s).stop()), link=link,
                   clock=clock)
     try:
