@@ -39,7 +39,7 @@ from .vocabulary import (
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-KINDS: Final = ("namespace", "uml", "vm", "gated", "pipe", "remote", "decoy", "model", "firmware")
+KINDS: Final = ("namespace", "uml", "vm", "pipe", "remote", "decoy", "model", "firmware")
 """How a target is reached, as the modules of `harness.targets` are named."""
 
 Scalar = int | float | str | bool
