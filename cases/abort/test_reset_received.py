@@ -331,6 +331,7 @@ def test_listener_ignores_a_reset(peer, listener, sent):
     peer.expect("S. 0:0(0) ack 1 <...>")
 
 
+@any_name
 @needs("active_open")
 @covers("RFC9293-U-SYNSENT-RST", "RFC5961-3.2-SYNSENT", behaviour="B-25", tc8="TCP_FLAGS_INVALID_05")
 @pytest.mark.parametrize("sent", [
@@ -363,6 +364,7 @@ def test_reset_that_does_not_acknowledge_the_syn_is_ignored(peer, upper, sent):
     A SYN that is repeated sooner goes on with the attempt, too: Linux does so after a reset that cannot be of its SYN.
     """
     _, connecting = syn_sent(peer, upper)
+    peer.expect_silence()  # what is allowed below is an answer to the reset
     peer.send(sent)
     peer.expect_silence(allow=[SYN_AGAIN])
     connecting.expect_open()
@@ -385,6 +387,7 @@ def test_reset_of_a_half_open_connection_returns_to_listen(peer, listener):
     again.expect("S. 0:0(0) ack 1 <...>")
 
 
+@any_name
 @needs("active_open", "simultaneous_open")
 @covers("RFC9293-MUST-11", "SA-SYNRCVD-13", behaviour="B-25")
 def test_reset_of_a_crossed_opening_refuses(peer, upper):
