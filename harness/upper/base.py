@@ -34,9 +34,8 @@ class Unseen(NotApplicable):
 class Call(Protocol):
     """A call under way; register it with the clock to get its outcome, once.
 
-    Where a target tells less than a socket does, the call may say so: `cannot_tell` why its silence proves nothing, and
-    `delay_ns` how much later than the wire its outcome may come. Without them it tells all, at once. A `connect` whose
-    target chooses the port itself says `chooses_port`.
+    Where a target tells less than a socket does, the call may say so: `cannot_tell` why its silence proves nothing.
+    Without it the call tells all, at once. A `connect` whose target chooses the port itself says `chooses_port`.
     """
 
     name: str
