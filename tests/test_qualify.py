@@ -10,12 +10,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
+from harness.qualification import qualifying
 from harness.qualification.bundle import Wrong, sum_of, verify, write_sums
 from harness.qualification.provenance import profile_files
-from harness.qualification.runs import Plan, play
+from harness.qualification.runs import Outcome, Plan, Running
 from harness.report.results import load
 from harness.targets.registry import parse_spec
 from harness.wire.errors import UsageError
@@ -207,11 +210,53 @@ def test_a_bundle_is_replaced_where_that_is_wanted(copy: Path) -> None:
 def test_a_run_that_takes_too_long_is_ended_and_what_it_found_is_kept(tmp_path: Path) -> None:
     (tmp_path / "slow.toml").write_text(DEAD.replace("echo no such device >&2; exit 1", "exec sleep 1000").replace(
         "title", "answer_limit_s = 600\ntitle"))
-    outcome = play(Plan(target=str(tmp_path / "slow.toml"), folder=tmp_path / "run", wall_limit_s=3,
-                        words=("closed/reset::syn_is_refused", "--family", "ipv4")), lambda cases: None)
+    run = Running(Plan(target=str(tmp_path / "slow.toml"), folder=tmp_path / "run", wall_limit_s=3,
+                       words=("closed/reset::syn_is_refused", "--family", "ipv4")))
+    outcome = run.wait(1)
+    while outcome is None:
+        outcome = run.wait(1)
     assert outcome.status == 3
     assert outcome.error == "ended after 3 s, the limit for one target"
     assert not outcome.interrupted
+
+
+class Paced:
+    """A run that takes so many looks as its target's name has letters, and writes down what ran beside it."""
+
+    running: ClassVar[list[str]] = []
+    beside: ClassVar[dict[str, set[str]]] = {}
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.cases = 7
+        self._left = len(plan.target)
+        self.running.append(plan.target)
+        for one in self.running:
+            self.beside.setdefault(one, set()).update(self.running)
+
+    def wait(self, within_s: float) -> Outcome | None:
+        self._left -= 1
+        if self._left:
+            return None
+        self.running.remove(self.plan.target)
+        return Outcome(plan=self.plan, status=0, wall_s=1.0, error="", results=None)
+
+
+def test_devices_are_played_beside_the_rest_and_never_two_of_them(monkeypatch: pytest.MonkeyPatch,
+                                                                  tmp_path: Path) -> None:
+    monkeypatch.setattr(qualifying, "Running", Paced)
+    monkeypatch.setattr(qualifying, "_keep", lambda plan, profile: None)
+    kinds = {"linux": "namespace", "first-device": "remote", "model": "model", "device": "remote"}
+    plans = [Plan(target=name, folder=tmp_path / name, words=(), wall_limit_s=9) for name in kinds]
+    profiles: Any = {name: SimpleNamespace(kind=kind) for name, kind in kinds.items()}
+    said: list[str] = []
+    outcomes = qualifying._play(plans, profiles, said.append)
+    assert [outcome.plan.target for outcome in outcomes] == list(kinds)
+    assert Paced.beside["linux"] == {"linux", "first-device"}
+    assert Paced.beside["model"] == {"model", "first-device"}
+    assert Paced.beside["device"] == {"device"}
+    assert said[:2] == ["[1/4] linux ...", "[2/4] first-device ..."]
+    assert said[-1] == "[4/4] device: conformant, 1 s"
 
 
 def test_an_interrupted_qualification_leaves_a_bundle_of_what_there_is(tmp_path: Path) -> None:

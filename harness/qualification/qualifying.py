@@ -27,7 +27,7 @@ from ..targets.uml import canonical
 from ..wire.errors import UsageError
 from . import bundle, provenance
 from .matrices import rules_by_case
-from .runs import Outcome, Plan, play
+from .runs import LOOK_S, Outcome, Plan, Running
 
 _WORST_FIRST: Final = (USAGE, HARNESS, BROKEN, NOTHING_VERIFIED, CONFORMANT)
 _PROFILE: Final = "profile"
@@ -59,7 +59,7 @@ def qualify(order: Order, say: Callable[[str], object]) -> int:
     # A bundle that is cut short is known as one.
     _dump(order.output / bundle.HEAD, _head(order, profiles, (), {}, began))
     plans = list(_plans(order, profiles))
-    outcomes = list(_play(plans, profiles, say))
+    outcomes = _play(plans, profiles, say)
     say("")
     rules = rules_by_case()
     found = read(outcome.results for outcome in outcomes if outcome.results is not None)
@@ -119,20 +119,49 @@ def _plans(order: Order, profiles: Mapping[str, Profile]) -> Iterator[Plan]:
 # -- the runs ---------------------------------------------------------------------------------------------------------
 
 
-def _play(plans: Sequence[Plan], profiles: Mapping[str, Profile], say: Callable[[str], object]) -> Iterator[Outcome]:
-    """One after the other: a run has the machine for itself, since timers are measured and most use all processors."""
-    stopped = False
-    for number, plan in enumerate(plans, 1):
-        _keep(plan, profiles[plan.target])
-        if stopped:
-            yield Outcome(plan=plan, status=HARNESS, wall_s=0.0, error=_INTERRUPTED, results=None)
-            continue
-        title = f"[{number}/{len(plans)}] {plan.target}"
-        with _shown(title, say) as look:
-            outcome = play(plan, look)
-        stopped = outcome.interrupted
-        say(f"{title}: {_word(outcome)}, {outcome.wall_s:.0f} s")
-        yield outcome
+def _play(plans: Sequence[Plan], profiles: Mapping[str, Profile], say: Callable[[str], object]) -> list[Outcome]:
+    """What became of each plan, in their order.
+
+    One after the other, since timers are measured and most targets use all processors; but remote devices, whose one
+    worker mostly waits, are played beside the rest, among themselves one after the other too: several files may name
+    one device.
+    """
+    remote = [plan for plan in plans if profiles[plan.target].kind == "remote"]
+    lanes = [lane for lane in ([plan for plan in plans if plan not in remote], remote) if lane]
+    titles = {plan.target: f"[{number}/{len(plans)}] {plan.target}" for number, plan in enumerate(plans, 1)}
+    running: list[Running] = []
+    done: dict[str, Outcome] = {}
+
+    def note(outcome: Outcome) -> None:
+        done[outcome.plan.target] = outcome
+        say(f"{titles[outcome.plan.target]}: {_word(outcome)}, {outcome.wall_s:.0f} s")
+
+    try:
+        with _shown(say) as show:
+            while lanes or running:
+                for lane in [lane for lane in lanes if not any(run.plan in lane for run in running)]:
+                    plan = next(plan for plan in lane if plan.target not in done)
+                    _keep(plan, profiles[plan.target])
+                    running.append(Running(plan))
+                    show([f"{titles[plan.target]} ..."])
+                for run in list(running):
+                    if (outcome := run.wait(LOOK_S / len(running))) is not None:
+                        running.remove(run)
+                        note(outcome)
+                show([f"{titles[run.plan.target]}: {run.cases} cases" for run in running])
+                lanes = [lane for lane in lanes if any(plan.target not in done for plan in lane)]
+    except KeyboardInterrupt:
+        for run in running:
+            note(run.interrupted())
+    except BaseException:
+        for run in running:
+            run.end()
+        raise
+    for plan in plans:
+        if plan.target not in done:
+            _keep(plan, profiles[plan.target])
+            done[plan.target] = Outcome(plan=plan, status=HARNESS, wall_s=0.0, error=_INTERRUPTED, results=None)
+    return [done[plan.target] for plan in plans]
 
 
 def _keep(plan: Plan, profile: Profile) -> None:
@@ -144,14 +173,13 @@ def _keep(plan: Plan, profile: Profile) -> None:
 
 
 @contextmanager
-def _shown(title: str, say: Callable[[str], object]) -> Iterator[Callable[[int], object]]:
+def _shown(say: Callable[[str], object]) -> Iterator[Callable[[Sequence[str]], object]]:
     """Progress: on a terminal a line that counts, elsewhere one that says what has begun."""
     if not interactive(sys.stdout):
-        say(f"{title} ...")
-        yield lambda cases: None
+        yield lambda words: [say(word) for word in words if word.endswith(" ...")]
         return
-    with console(sys.stdout).status(title) as status:
-        yield lambda cases: status.update(f"{title}: {cases} cases")
+    with console(sys.stdout).status("") as status:
+        yield lambda words: status.update("   ".join(words))
 
 
 def _word(outcome: Outcome) -> str:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,7 @@ from ..wire.errors import UsageError
 
 _PR_SET_PDEATHSIG: Final = 1
 _PRCTL: Final = ctypes.CDLL(None).prctl  # looked up here: behind a fork as little as possible is done
-_LOOK_S: Final = 1.0
+LOOK_S: Final = 1.0
 _GRACE_S: Final = 20.0
 _LAST_LINES: Final = 15
 _INTERRUPTED: Final = "interrupted"
@@ -70,18 +70,44 @@ class Outcome:
         return shlex.join(["tcpqual", *self.plan.command])
 
 
-def play(plan: Plan, look: Callable[[int], object]) -> Outcome:
-    """Run it. `look` is told about once a second how many cases have been played.
+class Running:
+    """A run that has begun; `wait` until it has an outcome."""
 
-    If the user interrupts it, the run, which hears of that too, still writes its results.
-    """
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
-    with (plan.folder / "run.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-P", "-m", "harness", *plan.command], stdin=subprocess.DEVNULL,
-                                   stdout=log, stderr=subprocess.STDOUT, env=_environment(), preexec_fn=_die_with_us)
-        cut = _wait(process, plan, look, began + plan.wall_limit_s)
-    return _outcome(plan, process.returncode, time.monotonic() - began, cut)
+    def __init__(self, plan: Plan) -> None:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        self.plan = plan
+        self._began = time.monotonic()
+        with (plan.folder / "run.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "harness", *plan.command], stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, env=_environment(), preexec_fn=_die_with_us)
+
+    @property
+    def cases(self) -> int:
+        """How many cases have been played."""
+        return _cases(journal_of(self.plan.results))
+
+    def wait(self, within_s: float) -> Outcome | None:
+        """What became of it, None if it goes on; it is ended behind the limit of its plan."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(within_s)
+            return self._outcome("")
+        if time.monotonic() > self._began + self.plan.wall_limit_s:
+            _end(self._process, signal.SIGINT)
+            return self._outcome(f"ended after {self.plan.wall_limit_s:g} s, the limit for one target")
+        return None
+
+    def interrupted(self) -> Outcome:
+        """The user has interrupted it: it has heard of that too, and still writes its results."""
+        _end(self._process, None)
+        return self._outcome(_INTERRUPTED)
+
+    def end(self) -> None:
+        """Something else went wrong: end it."""
+        _end(self._process, signal.SIGTERM)
+
+    def _outcome(self, cut: str) -> Outcome:
+        return _outcome(self.plan, self._process.returncode, time.monotonic() - self._began, cut)
 
 
 def _environment() -> dict[str, str]:
@@ -93,26 +119,6 @@ def _environment() -> dict[str, str]:
 def _die_with_us() -> None:
     """The run ends with the qualification, even if that is killed."""
     _PRCTL(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _wait(process: subprocess.Popen[bytes], plan: Plan, look: Callable[[int], object], until: float) -> str:
-    """Wait for the end; returns why it had to be brought about, "" if it came by itself."""
-    journal = journal_of(plan.results)
-    try:
-        while True:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_LOOK_S)
-                return ""
-            look(_cases(journal))
-            if time.monotonic() > until:
-                _end(process, signal.SIGINT)
-                return f"ended after {plan.wall_limit_s:g} s, the limit for one target"
-    except KeyboardInterrupt:
-        _end(process, None)
-        return _INTERRUPTED
-    except BaseException:
-        _end(process, signal.SIGTERM)
-        raise
 
 
 def _end(process: subprocess.Popen[bytes], word: signal.Signals | None) -> None:
