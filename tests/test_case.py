@@ -206,3 +206,16 @@ def test_ports_of_the_two_ends_may_lie_apart() -> None:
     assert [ports.take_ours() for _ in range(5)] == [30006, 30007, 30008, 30009, 30000]
     assert Ports().take() == 20001
     assert Ports().take_ours() == 20001
+
+
+def test_a_port_of_ours_is_none_that_an_earlier_peer_has_had() -> None:
+    """Also where the two ends' numbers lie a little apart: one port of the target's may be all that there is."""
+    target = Scripted()
+    target.ports = Ports(apart=3, listening=9)
+    drawn = []
+    for _ in range(20):
+        made = target.case()
+        drawn += [made.peer(target_port=9).flow.local_port, made.our_port(), made.our_port()]
+        made.port()
+        made.close()
+    assert len(set(drawn)) == len(drawn)

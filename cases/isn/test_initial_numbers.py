@@ -228,7 +228,7 @@ def shortly_before_the_wrap(case, listener, profile):
         return at + round((WORLD - ROOM // 2 - number) % WORLD * SECOND / rate)
 
     lines = len(case.story.steps)
-    due = sorted((asked(port), port) for port in [case.port() for _ in range(CANDIDATES)])
+    due = sorted((asked(port), port) for port in [case.our_port() for _ in range(CANDIDATES)])
     del case.story.steps[lines:]
     case.note(f"{CANDIDATES} four-tuples opened and reset, to learn when each one's initial number comes to 2**32")
     for instant, port in due[:TRIES]:

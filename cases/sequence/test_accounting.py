@@ -169,7 +169,7 @@ def opened_below_the_wrap(case, profile, listener, room):
         return answer.stamp_ns + ticks * SECOND // profile.limit("isn_rate_per_s")
 
     with case.preamble():
-        due = sorted((asked(port), port) for port in [case.port() for _ in range(32)])
+        due = sorted((asked(port), port) for port in [case.our_port() for _ in range(32)])
         for instant, port in due[:8]:
             case.pause(max(0, instant - case.clock.now() - SECOND // 4) / SECOND)
             case.pause(max(0, asked(port) - case.clock.now()) / SECOND)

@@ -155,12 +155,13 @@ class Case:
     # -- ends of the connection -------------------------------------------------------------------------------------
 
     def port(self) -> int:
-        """A fresh port number, on either side."""
+        """A fresh port number of the target's."""
         port = self._ports.take()
         self._own_ports.add(port)
         return port
 
-    def _our_port(self) -> int:
+    def our_port(self) -> int:
+        """A fresh port number of ours: none that an earlier peer has had, though its connection may be left."""
         port = self._ports.take_ours()
         self._own_ports.add(port)
         return port
@@ -186,7 +187,7 @@ class Case:
         """Another end of ours: by default fresh ports on both sides and an initial sequence number that wraps."""
         flow = Flow(
             local=local or self.addresses.local,
-            local_port=self._our_port() if local_port is None else local_port,
+            local_port=self.our_port() if local_port is None else local_port,
             target=self.addresses.target,
             target_port=self.port() if target_port is None else target_port,
         )
