@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ..campaign import writable
+from ..report.drafts import draft_of
 from ..report.matrix import Matrix, build, read
 from ..report.matrix_document import Changes, as_document, changes, load_old
 from ..report.matrix_page import Written, write_matrix
@@ -109,13 +109,8 @@ def _write(file: str, text: str, say: Callable[[str], object]) -> None:
     if file == STANDARD_OUTPUT:
         say(octets.decode().removesuffix("\n"))
         return
-    path = Path(file)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with draft_of(Path(file)) as draft:
         draft.write_bytes(octets)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _tell(matrix: Matrix, found: Changes | None, page: Written, say: Callable[[str], object]) -> None:

@@ -7,7 +7,6 @@ with the command of each.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Final
 from . import ladder
 from .audit import MEANING, Audit, CaseScore, Score, Told, audit_of, marked, percent
 from .audit_summary import score_line, told_line, verdicts
+from .drafts import draft_of
 from .failure import finding_lines
 from .record import FINGERPRINT, name, one_line, reason
 from .results import load
@@ -40,12 +40,8 @@ def write_audit_page(results: Mapping[str, Any] | Path, path: Path, *, rules: Ru
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = template(TEMPLATE).render(audit_context(audit_of(document), rules=rules))
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with draft_of(path) as draft:
         draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
     return path
 
 

@@ -36,6 +36,9 @@ SETTLED: Final = ("fail", "unexpected-pass", "advice", "known-deviation", "pass"
 NOT_PASS: Final = ("error", "fail", "unexpected-pass", "inconclusive", "advice", "known-deviation")
 """Verdicts whose cases a reader wants to see."""
 
+LOUD: Final = tuple(verdict for verdict in NOT_PASS if verdict != "known-deviation")
+"""Those that ask for something to be done; a known deviation is one that somebody has accepted."""
+
 STATE_MEANING: Final = MEANING | {
     UNSETTLED: "the case was stopped by another rule, so it says nothing about this one",
     NOT_RUN: "the suite has cases about it, and none of them ran here",

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from .drafts import draft_of
 from .matrix import (
     NO_CASE,
     NO_RULE,
-    NOT_PASS,
     NOT_RUN,
     STATE_MEANING,
     STATES,
@@ -32,12 +32,10 @@ from .matrix import (
     groups_of,
     percent,
     rate_line,
-    rules_of,
-    settle,
 )
 from .matrix_data import LETTERS, Packed, pack
 from .matrix_document import Changes, Shift
-from .record import Record, key, one_line, reason
+from .not_pass import broken, by_reason, case_names
 from .templates import template
 
 TEMPLATE: Final = "matrix.html.j2"
@@ -77,12 +75,8 @@ def write_matrix(matrix: Matrix, path: Path, *, changes: Changes | None = None, 
     data = pack(matrix, path.parent, limit=max(_LEAST_DATA, limit - len(bare.encode("utf-8", "replace")) - 200))
     # Half of a surrogate pair, which JSON can have, is no UTF-8.
     text = page.render(known, data=data).encode("utf-8", "replace")
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with draft_of(path) as draft:
         draft.write_bytes(text)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
     return Written(path=path, size=len(text), exchanges=data.exchanges, left_away=data.left_away)
 
 
@@ -164,31 +158,11 @@ def _cell(cell: Cell) -> tuple[str, str]:
 
 def _not_pass(column: Column, slug: str) -> dict[str, Any]:
     """The reasons, worst first, with the rules and the cases of each."""
-    found: dict[tuple[str, str], list[Record]] = {}
-    for record in sorted(column.records.values(), key=lambda record: (STATES.index(record["verdict"]), key(record))):
-        if record["verdict"] in NOT_PASS:
-            found.setdefault((record["verdict"], reason(record)), []).append(record)
-    reasons = [{"verdict": verdict, "reason": why, "count": len(records), "cases": _names(records),
-                "rules": [(rule, fragment(rule, slug)) for rule in _broken(records)]}
+    found = by_reason(column.records.values())
+    reasons = [{"verdict": verdict, "reason": why, "count": len(records), "cases": case_names(records, _CASES),
+                "rules": [(rule, fragment(rule, slug)) for rule in broken(records)]}
                for (verdict, why), records in list(found.items())[:_REASONS]]
     return {"reasons": reasons, "more": max(0, len(found) - _REASONS)}
-
-
-def _broken(records: Iterable[Record]) -> list[str]:
-    """The rules that these cases leave unkept."""
-    return list(dict.fromkeys(rule for record in records for rule in rules_of(record)
-                              if rule != NO_RULE and settle(record, rule) in NOT_PASS))
-
-
-def _names(records: Iterable[Record]) -> list[str]:
-    """Cases with their families, and how many more there are."""
-    names: dict[str, dict[str, None]] = {}
-    for record in records:
-        variant = one_line(str(record["variant"] or ""))
-        name = one_line(str(record["id"])) + (f" [{variant}]" if variant else "")
-        names.setdefault(name, {})[one_line(str(record["family"]))] = None
-    shown = [" ".join([name, *kinds]) for name, kinds in list(names.items())[:_CASES]]
-    return [*shown, f"and {len(names) - _CASES} more"] if len(names) > _CASES else shown
 
 
 # -- what changed -----------------------------------------------------------------------------------------------------
@@ -210,8 +184,6 @@ def _changes(changes: Changes, matrix: Matrix, slugs: Sequence[str]) -> dict[str
                    "link": fragment(shift.requirement, slug_of[shift.target])} for shift in changes.rules[:_CHANGES]],
         "more_rules": max(0, len(changes.rules) - _CHANGES),
     }
-
-
 
 
 def _shift(shifts: Sequence[Shift], slug: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from .matrix import STATES, Matrix, coverage_line, percent, rate_line
+from .matrix import LOUD, STATES, Matrix, coverage_line, percent, rate_line
 from .matrix_document import Changes, Shift
 from .record import one_line
 
@@ -16,8 +16,6 @@ _LISTED: Final = 20
 """Lines of a list; the page and the JSON have all."""
 
 _SHOWN: Final = 300
-_LOUD: Final = ("error", "fail", "unexpected-pass", "inconclusive", "advice")
-"""Verdicts that are listed; known deviations are counted, and folded up."""
 
 
 def markdown(matrix: Matrix, document: Mapping[str, Any], *, changes: Changes | None = None) -> str:
@@ -76,10 +74,10 @@ def _not_pass(document: Mapping[str, Any]) -> Iterator[str]:
                 what = entry["verdict"], entry["id"], entry["variant"], entry["reason"]
                 groups.setdefault(what, []).append(entry["family"])
         loud = [f"- **{verdict}** {_name(id, variant, families)}: {_text(why)}"
-                for (verdict, id, variant, why), families in groups.items() if verdict in _LOUD]
+                for (verdict, id, variant, why), families in groups.items() if verdict in LOUD]
         known: dict[str, int] = {}
         for (verdict, _, _, why), families in groups.items():
-            if verdict not in _LOUD:
+            if verdict not in LOUD:
                 known[why] = known.get(why, 0) + len(families)
         if loud:
             yield "\n".join([f"### {_text(target['label'])}: not a pass", "", *_listed(loud)])

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from . import ladder
 from .behaviours import BEHAVIOURS, OTHER, families, matrix, uncovered
+from .drafts import draft_of
 from .failure import finding_lines, timing_lines
 from .record import FINGERPRINT, MEANING, WORST_FIRST, Record, findings_of, key, one_line, reason, worst_first
 from .results import CONFORMANT, NOTHING_VERIFIED, exit_status, load
@@ -40,12 +41,8 @@ def write_page(results: Mapping[str, Any] | Path, path: Path, *, rules: Rules | 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = template(TEMPLATE).render(context(document, path.parent, rules=rules, strict=strict))
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with draft_of(path) as draft:
         draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
     return path
 
 

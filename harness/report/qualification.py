@@ -7,13 +7,14 @@ the verdict by requirement. It has no script and fetches nothing.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from .drafts import draft_of
 from .failure import finding_lines, page
 from .matrix import (
+    LOUD,
     NO_CASE,
     NO_RULE,
     NOT_RUN,
@@ -26,12 +27,11 @@ from .matrix import (
     called,
     groups_of,
     percent,
-    rules_of,
-    settle,
 )
 from .matrix_data import capture_tail
 from .matrix_page import SYMBOLS
-from .record import FINGERPRINT, Record, key, one_line, reason
+from .not_pass import broken, by_reason, case_names
+from .record import FINGERPRINT, Record, reason
 from .results import CONFORMANT, summarise
 from .rules import cite
 from .summary import left_out, not_applicable, verdict_line
@@ -39,10 +39,8 @@ from .templates import template
 
 TEMPLATE: Final = "qualification.html.j2"
 
-_LOUD: Final = ("error", "fail", "unexpected-pass", "inconclusive", "advice")
-"""Verdicts of which the first case of each reason is shown with its whole exchange."""
-
 _PAGES: Final = 15
+"""So many cases of `LOUD` verdicts are shown with their whole exchange, the first of each reason."""
 _CASES: Final = 8
 
 
@@ -53,12 +51,8 @@ def write_qualification(bundle: Mapping[str, Any], matrix: Matrix | None, path: 
     none has.
     """
     text = template(TEMPLATE).render(context(bundle, matrix))
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with draft_of(path) as draft:
         draft.write_bytes(text.encode("utf-8", "replace"))
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
     return path
 
 
@@ -137,40 +131,25 @@ def _deviations(records: Iterable[Record], evidence: Mapping[tuple[str, str], st
 
     `folder` is the target's, as the page names it.
     """
-    found: dict[tuple[str, str], list[Record]] = {}
-    for record in sorted(records, key=lambda record: (STATES.index(record["verdict"]), key(record))):
-        if record["verdict"] in (*_LOUD, "known-deviation"):
-            found.setdefault((record["verdict"], reason(record)), []).append(record)
     shown: list[dict[str, Any]] = []
     drawn: set[str] = set()
-    for (verdict, why), group in found.items():
-        broken = list(dict.fromkeys(rule for record in group for rule in rules_of(record)
-                                    if rule != NO_RULE and settle(record, rule) in (*_LOUD, "known-deviation")))
+    for (verdict, why), group in by_reason(records).items():
+        rules = broken(group)
         first = group[0]
         # One whole exchange for each case; its variants differ in little.
-        whole = verdict in _LOUD and len(drawn) < _PAGES and first["id"] not in drawn
+        whole = verdict in LOUD and len(drawn) < _PAGES and first["id"] not in drawn
         drawn |= {first["id"]} if whole else set()
         said = [finding for finding in first["findings"] if finding["source"] != FINGERPRINT]
         shown.append({
-            "verdict": verdict, "reason": why, "count": len(group), "cases": _names(group),
-            "rules": [cite(rule) for rule in broken],
-            "ledger": "; ".join(dict.fromkeys(evidence.get((rule, why), "") for rule in broken
+            "verdict": verdict, "reason": why, "count": len(group), "cases": case_names(group, _CASES),
+            "rules": [cite(rule) for rule in rules],
+            "ledger": "; ".join(dict.fromkeys(evidence.get((rule, why), "") for rule in rules
                                               if evidence.get((rule, why)))),
             "lines": "\n\n".join("\n".join(finding_lines(finding, width=96)) for finding in said[:2]),
             "page": page(first) if whole else "",
             "captures": [f"{folder}/captures/{tail}" for tail in map(capture_tail, group) if tail][:1],
         })
     return shown
-
-
-def _names(records: Sequence[Record]) -> list[str]:
-    names: dict[str, dict[str, None]] = {}
-    for record in records:
-        variant = one_line(str(record["variant"] or ""))
-        name = one_line(str(record["id"])) + (f" [{variant}]" if variant else "")
-        names.setdefault(name, {})[one_line(str(record["family"]))] = None
-    shown = [" ".join([name, *kinds]) for name, kinds in list(names.items())[:_CASES]]
-    return [*shown, f"and {len(names) - _CASES} more"] if len(names) > _CASES else shown
 
 
 def _open(matrix: Matrix, column: Column, number: int) -> list[dict[str, Any]]:

@@ -11,13 +11,13 @@ The journal (`results.jsonl`) is one JSON object a line: the head (`schema`, `ta
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from ..wire.errors import UsageError
+from .drafts import draft_of
 from .record import SCHEMA, VERDICTS, Record, key, validate, worse
 
 TOP: Final = ("schema", "target", "summary", "wall_s", "run", "cases", "left_out")
@@ -92,14 +92,9 @@ def journal_of(path: Path) -> Path:
 
 def write(document: Mapping[str, Any], path: Path) -> None:
     """Write a document so that a reader sees the old file or the new one, never half of one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(document, file, ensure_ascii=False, indent=1, default=str)
-            file.write("\n")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with draft_of(path) as draft, draft.open("w", encoding="utf-8") as file:
+        json.dump(document, file, ensure_ascii=False, indent=1, default=str)
+        file.write("\n")
 
 
 def load(path: Path) -> dict[str, Any]:
