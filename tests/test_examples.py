@@ -54,6 +54,14 @@ def test_there_are_commands() -> None:
     assert docker()[0] == "run"
 
 
+def test_the_image_lets_its_user_build_and_fetch() -> None:
+    """Without apt's lists `target build` and `vm fetch` download nothing, and its user may not fetch the lists."""
+    text = (ROOT / "Dockerfile").read_text()
+    assert "apt-get update" in text
+    assert "rm -rf /var/lib/apt" not in text
+    assert "install -d -o tcpqual -g tcpqual /home/tcpqual/reports" in text
+
+
 @pytest.mark.parametrize("words", [*commands(), docker()], ids=" ".join)
 def test_each_command_is_one_of_ours(words: list[str]) -> None:
     """click reads the words, and nothing is run."""
