@@ -24,7 +24,8 @@ from statistics import median
 from typing import Any, Final
 
 from .lower.application import Application
-from .lower.case import Case, Ports
+from .lower.case import Case
+from .lower.ends import Ports
 from .lower.flood import Flood
 from .lower.injector import Injector
 from .lower.timing import Timing

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import harness.targets.model.target as model
-from harness.lower.case import PORTS, Ports
+from harness.lower.ends import PORTS, Ports
 from harness.targets.base import Target
 from harness.targets.model.connection import Connection
 from harness.targets.model.upper import ModelUpperTester

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from harness.lower import stream
-from harness.lower.case import Case, Ports
+from harness.lower.case import Case
+from harness.lower.ends import Ports
 from harness.lower.fingerprint import NOTHING, Pins
 from harness.lower.injector import Injector
 from harness.lower.peer import Peer

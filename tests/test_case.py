@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 from scripted import Scripted
 
-from harness.lower.case import Case, Ports
+from harness.lower.case import Case
+from harness.lower.ends import Ports
 from harness.lower.fingerprint import Pins
 from harness.lower.timing import after, seconds_between
 from harness.lower.verdict import Mismatch

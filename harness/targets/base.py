@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final
 
-from ..lower.case import Addresses, Foresee, Ports
+from ..lower.case import Foresee
+from ..lower.ends import Addresses, Ports
 from ..lower.injector import Injector
 from ..lower.timing import Timing
 from ..upper.base import UpperTester

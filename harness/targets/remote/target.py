@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...lower.case import Addresses, Ports
+from ...lower.ends import Addresses, Ports
 from ...lower.injector import Injector
 from ...lower.timing import measure_tolerance
 from ...wire.errors import LinkError, TargetError, UsageError
