@@ -8,15 +8,21 @@ choice on any other segment that carries data.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from ..wire import seq as arithmetic
-from ..wire.notation import Notation, OptionPattern, render, render_options
+from ..wire.errors import ScriptError
+from ..wire.notation import Notation, OptionPattern, parse, render, render_options
 from ..wire.segment import ACK, PSH, Kind, Option, Segment
 
 _PADDING = (Kind.NOP, Kind.EOL)
 WILDCARDS = frozenset(field.name for field in fields(Segment)) - {"verdict", "stamp_ns", "outgoing", "raw"}
 """The names that an expectation may override, None meaning *don't care*."""
+
+Spec = str | Segment
+"""What may be expected: the notation, or a `Segment` in which None is the wildcard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +72,21 @@ def of_segment(segment: Segment, *, ack_base: int = 0) -> Pattern:
         options=None if options is None else tuple(OptionPattern(option.kind, exact=option) for option in options),
         more_options=False, sack_base=ack_base,
     )
+
+
+def pattern_of(what: Spec, wild: Mapping[str, Any], *, seq_base: int, ack_base: int) -> Pattern:
+    """What is expected, with the fields of `wild` in place of its own. Raises ScriptError if it cannot be."""
+    if isinstance(what, str):
+        notation = parse(what)
+        if notation.flags & ACK and notation.ack is None and "ack" not in wild:
+            raise ScriptError(f"expect {what!r}: which acknowledgement? write `ack N`, or pass ack=None for any")
+        pattern = Pattern.of(notation, seq_base=seq_base, ack_base=ack_base)
+    else:
+        pattern = of_segment(what, ack_base=ack_base)
+    if unknown := wild.keys() - WILDCARDS:
+        raise ScriptError(f"expect: no field {', '.join(sorted(unknown))}; fields: {', '.join(sorted(WILDCARDS))}")
+    changes = {("length" if name == "payload" and value is None else name): value for name, value in wild.items()}
+    return replace(pattern, **changes)
 
 
 def differences(pattern: Pattern, got: Segment, due: bytes | None = None, *, last: bool = False) -> tuple[str, ...]:

@@ -8,55 +8,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..upper.base import NotApplicable
 from ..wire import ip
 from ..wire import seq as arithmetic
 from ..wire.clock import SECOND
 from ..wire.codec import decode, encode
 from ..wire.errors import ScriptError
 from ..wire.notation import Notation, parse, render
-from ..wire.segment import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG, Flow, Kind, Segment
+from ..wire.segment import ACK, PSH, RST, SYN, Flow, Segment
 from . import stream
+from .asking import require_state, require_to_last
 from .injector import Transmission
-from .matching import WILDCARDS, Pattern, describe, differences, of_segment
+from .matching import Pattern, Spec, describe, differences, pattern_of
 from .oracle import Oracle
 from .probe import Account, prove_state, shown_state
+from .repetition import History
 from .timing import After, Stamped
 from .verdict import NOTHING_MORE, Step
 
 if TYPE_CHECKING:
     from .case import Case
 
-Spec = str | Segment
-"""What may be expected: the notation, or a `Segment` in which None is the wildcard."""
-
 DEFAULT_WINDOW: Final = 65535
-
-_QUESTIONS: Final = (0.5, 0.75, 0.9)
-"""At which parts of its time a state is asked for that has to last."""
 
 _FORM: Final = "RFC9293-U-RST-CLOSED-ACK"
 """The rule of what a reset looks like that answers a segment with ACK."""
-
-_STEADY: Final = ACK | URG | ECE | CWR | AE | RST
-"""The flags that a repetition has as well; PSH and FIN move with what a segment carries."""
-
-_SYN_NUMBER: Final = 256
-_FIN_NUMBER: Final = 257
-
-
-def _numbered(segment: Segment) -> dict[int, int]:
-    """What a segment says under each sequence number: an octet, or beyond an octet's values its SYN or FIN."""
-    said = [*([_SYN_NUMBER] if segment.has(SYN) else ()), *(segment.payload or b""),
-            *([_FIN_NUMBER] if segment.has(FIN) else ())]
-    return {arithmetic.add(segment.seq or 0, at): what for at, what in enumerate(said)}
-
-
-def _manner(segment: Segment) -> tuple[int, int | None, tuple[int, ...]]:
-    """What a repetition has in common with what it repeats, but for its octets and the numbers that move on."""
-    kinds = tuple(option.kind for option in segment.options or () if option.kind != Kind.SACK)
-    steady = _STEADY if segment.payload else _STEADY | PSH
-    return (segment.flags or 0) & steady, segment.urgent, kinds
 
 
 class Opening(Protocol):
@@ -94,8 +69,7 @@ class Peer:
         self.connecting: Opening | None = None
         """The target's call that opens this connection, if it is the one that does."""
         self._inbox: deque[Arrival] = deque()
-        self._arrived: list[Segment] = []
-        self._acknowledged: list[tuple[int, Transmission]] = []
+        self._history = History()
         self.opened = False
         """True once we have sent a SYN."""
         self._repeats_count = False
@@ -179,7 +153,7 @@ class Peer:
         self.opened = self.opened or segment.has(SYN)
         # Before our SYN nothing acknowledges anything: a target in SYN-SENT has to drop it (RFC 9293, 3.10.7.3).
         if segment.has(ACK) and self.opened:
-            self._acknowledged.append((segment.ack or 0, transmission))
+            self._history.acknowledged(segment.ack or 0, transmission)
 
     def _ours(self, segment: Segment) -> str:
         return render(segment, seq_base=self.iss, ack_base=self.irs or 0)
@@ -215,7 +189,7 @@ class Peer:
 
     def _accept(self, arrival: Arrival) -> Segment:
         segment = arrival.segment
-        self._arrived.append(segment)
+        self._history.came(segment)
         self.last = segment
         if not segment.has(RST):
             end = arithmetic.add(segment.seq or 0, segment.length)
@@ -223,52 +197,11 @@ class Peer:
         return segment
 
     def _repeated_because_we_were_late(self, segment: Segment) -> bool:
-        """True for octets that came before, sent again before our acknowledgement had left.
-
-        A target cannot know of what we have not sent yet, so its repetition after the shortest time that its profile
-        allows for one says something about our haste, and nothing about its conformance.
-        """
+        """True if it says something about our haste, and nothing about the target's conformance; see `repetition`."""
         if self._repeats_count or not segment.length or segment.has(RST):
             return False
-        known = self._last_telling(segment)
-        if known is None:
-            return False
-        end = arithmetic.add(segment.seq or 0, segment.length)
-        self.case.injector.stamp()
-        stamp = segment.stamp_ns or 0
-        if any(arithmetic.le(end, ack) and sent.stamp_ns < stamp for ack, sent in self._acknowledged):
-            return False
         shortest = round(self.case.profile.timer("probe_timeout_min_s") * SECOND)
-        if stamp - (known.stamp_ns or 0) < shortest:
-            return False
-        # What comes at once upon a repetition is one too many.
-        self._arrived.append(segment)
-        return True
-
-    def _last_telling(self, segment: Segment) -> Segment | None:
-        """The last of the arrivals that said what this one says again; None unless all of it came before, alike."""
-        left = _numbered(segment)
-        last = None
-        for known in reversed(self._arrived):
-            if known.has(RST) or not self._overlap(known, segment):
-                continue
-            if _manner(known) != _manner(segment):
-                return None
-            numbered = _numbered(known)
-            again = left.keys() & numbered.keys()
-            if any(left[number] != numbered[number] for number in again):
-                return None
-            last = last or (known if again else None)
-            for number in again:
-                del left[number]
-            if not left:
-                return last
-        return None
-
-    @staticmethod
-    def _overlap(one: Segment, other: Segment) -> bool:
-        return (arithmetic.lt(one.seq or 0, arithmetic.add(other.seq or 0, other.length))
-                and arithmetic.lt(other.seq or 0, arithmetic.add(one.seq or 0, one.length)))
+        return self._history.repeated_because_we_were_late(segment, self.case.injector, shortest)
 
     def count_repeats(self) -> None:
         """From here on a repetition is a segment like any other: the case is about when and how often one comes."""
@@ -353,17 +286,7 @@ class Peer:
         return (start.stamp_ns or 0) + latest + max(self.case.response_ns, latest // 2)
 
     def _pattern(self, what: Spec, wild: Mapping[str, Any]) -> Pattern:
-        if isinstance(what, str):
-            notation = parse(what)
-            if notation.flags & ACK and notation.ack is None and "ack" not in wild:
-                raise ScriptError(f"expect {what!r}: which acknowledgement? write `ack N`, or pass ack=None for any")
-            pattern = Pattern.of(notation, seq_base=self.irs or 0, ack_base=self.iss)
-        else:
-            pattern = of_segment(what, ack_base=self.iss)
-        if unknown := wild.keys() - WILDCARDS:
-            raise ScriptError(f"expect: no field {', '.join(sorted(unknown))}; fields: {', '.join(sorted(WILDCARDS))}")
-        changes = {("length" if name == "payload" and value is None else name): value for name, value in wild.items()}
-        return replace(pattern, **changes)
+        return pattern_of(what, wild, seq_base=self.irs or 0, ack_base=self.iss)
 
     def _unlike(self, pattern: Pattern, segment: Segment) -> list[str]:
         return list(differences(pattern, segment, self._due(segment), last=self._is_last(segment)))
@@ -487,18 +410,10 @@ class Peer:
         disturb, the segments that have come say enough. Raises Mismatch.
         """
         got = self.case.upper.state(self.flow)
-        if not got:
-            if not self.case.in_preamble:
-                prove_state(self, state, rule)
-            return
-        if got != state:
-            self.case.sentinel()
-            got = self.case.upper.state(self.flow)
-        self.case.step("api", f"state {got}", "" if got == state else "mismatch")
-        if got != state:
-            raise self.case.mismatch(expected=f"state {state}", got=f"state {got}", rule=rule, fields=("state",),
-                                     state=str(got))
-        self.case.story.proof.add("api")
+        if got:
+            require_state(self, got, state, rule)
+        elif not self.case.in_preamble:
+            prove_state(self, state, rule)
 
     def expect_to_last(self, state: str, due: After, *, rule: str | None = None) -> None:
         """The connection must be in this state until `due` and gone afterwards, as the target itself says.
@@ -507,42 +422,7 @@ class Peer:
         times before, when the state may end at the earliest, and when it has to be over. On a busy machine a question
         may be late; it counts for the instant at which it was asked. Raises Mismatch.
         """
-        start = due.since or self.last
-        if start is None:
-            raise ScriptError("after(): nothing has happened yet on this connection; name what it counts from (since=)")
-        if not self.case.upper.state(self.flow):
-            raise NotApplicable(f"needs to be told when the state {state} ends, which nothing on the wire shows")
-        self.case.injector.stamp()
-        began = start.stamp_ns or 0
-        earliest, _ = self._window(due)
-        for instant in (*(round(part * due.due_s * SECOND) for part in _QUESTIONS), earliest):
-            self.case.wait_until(began + instant)
-            asked = self.case.clock.now() - began
-            if self._ask_state(state) != state:
-                if asked <= self._window(due)[0]:
-                    raise self._lasted(f"state {state} for {earliest / SECOND:.3f} s at least", asked, rule)
-                self.case.story.steps[-1].mark = ""  # we asked so late that it may have ended
-                break
-        for _ in range(2):  # the second time for what the machine was late in the first
-            self.case.wait_until(began + self._window(due)[1])
-        asked = self.case.clock.now() - began
-        if self._ask_state("CLOSED") != "CLOSED":
-            raise self._lasted(f"state CLOSED after {self._window(due)[1] / SECOND:.3f} s", asked, rule)
-        self.case.story.proof.add("api")
-
-    def _window(self, due: After) -> tuple[int, int]:
-        return self.case.timing.window(due, self.case.clock.lateness_ns)
-
-    def _ask_state(self, wanted: str) -> str:
-        got = self.case.upper.state(self.flow)
-        same = got == wanted
-        self.case.step("api", f"state {got}", "" if same else "mismatch")
-        return wanted if same else got
-
-    def _lasted(self, expected: str, asked_ns: int, rule: str | None) -> Exception:
-        step = self.case.story.steps[-1]
-        return self.case.mismatch(expected=expected, got=f"{step.text} after {asked_ns / SECOND:.3f} s", rule=rule,
-                                  fields=("state", "time"), state=step.text.removeprefix("state "), step=step)
+        require_to_last(self, state, due, rule)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
