@@ -13,6 +13,7 @@ from harness.lower.application import Application, Pending
 from harness.lower.case import Case
 from harness.lower.peer import Peer
 from harness.lower.probe import Account
+from harness.lower.timing import after, seconds_between
 from harness.lower.verdict import Mismatch
 from harness.requirements.catalogue import load
 from harness.targets.base import Target
@@ -89,6 +90,19 @@ def test_with_time_stamps_too(new_case: Any, state: str) -> None:
         peer.send(f"F. 1:1(0) ack 1 <TS val 1001 ecr {ecr}>")
         peer.expect(". 1:1(0) ack 2 <...>")
     peer.expect_state(state)
+
+
+@pytest.mark.parametrize("state", ["FIN-WAIT-1", "LAST-ACK"])
+def test_what_is_due_counts_from_what_came_before_the_probe(new_case: Any, state: str) -> None:
+    """A slow machine probes long after the FIN, whose repetition is due by the FIN."""
+    case, peer, listener = new_case()
+    REACH[state](peer, listener)
+    fin = peer.last
+    case.pause(0.5)
+    peer.expect_state(state)
+    assert peer.last is fin
+    again = peer.expect(Segment(flags=FIN | ACK, payload=b""), after(1.0))
+    assert seconds_between(fin, again) == 1.0
 
 
 def test_closed(new_case: Any) -> None:

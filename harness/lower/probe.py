@@ -158,9 +158,10 @@ def prove_state(peer: Peer, state: str, rule: str | None) -> None:
         raise NotApplicable(f"needs to be told whether the state is {state}, where another connection was begun")
     if not any(state in alike for alike in _ALIKE.values()):
         raise NotApplicable(f"needs to be told whether the state is {state}, which no probe shows")
-    account, aborted = peer.account, peer.account.was_reset
+    account, aborted, last = peer.account, peer.account.was_reset, peer.last
     _send_old(peer)
     answer = peer.expect_one_of([Segment(flags=ACK, payload=b""), Segment(flags=RST, payload=b"")], rule=rule)
+    peer.last = last  # a question starts no timer, and whoever is told the state counts from what was before it
     if answer.has(RST):
         raise peer.case.mismatch(expected=f"state {state}", got="state CLOSED", rule=rule, fields=("state",),
                                  state="CLOSED")
