@@ -147,7 +147,7 @@ def test_a_long_exchange_keeps_its_beginning_its_end_and_what_is_wrong(tmp_path:
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     path = place(tmp_path, "one", hostile(), name=EVIL, version=EVIL, kind=EVIL, profile=EVIL)
-    change(path, tool=EVIL, clock=EVIL, seed=EVIL)
+    change(path, tool=EVIL, clock=EVIL, kernel=EVIL)
     other = place(tmp_path, "two", hostile(), name=f"{EVIL}2")
     matrix = build(read([path, other]), suite={EVIL: (EVIL,)})
     document = as_document(matrix, tool=EVIL)

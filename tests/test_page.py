@@ -139,7 +139,7 @@ def test_the_page_is_made_of_a_file_too(tmp_path: Path) -> None:
     path.write_text(json.dumps(document(record(), deviating())))
     assert "CONFORMANT, with 1 known deviation" in read(write_page(path, tmp_path / "page.html")).text
     path.write_text("{}")
-    with pytest.raises(UsageError, match="schema None"):
+    with pytest.raises(UsageError, match="schema null"):
         write_page(path, tmp_path / "page.html")
 
 

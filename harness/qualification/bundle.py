@@ -8,12 +8,12 @@ At its top are `summary.html`, `matrix.html`, `matrix.json`, `bundle.json` and `
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ..report.shape import Bundle, check, parse, shown
 from ..wire.errors import UsageError
 
 SCHEMA: Final = 1
@@ -43,20 +43,14 @@ def load(folder: Path) -> dict[str, Any]:
     """What `bundle.json` says. `UsageError`, one line, if the folder is no bundle, or one of another schema."""
     file = folder / HEAD
     try:
-        document = json.loads(file.read_bytes())
+        document = parse(file.read_bytes(), str(file))
     except OSError as error:
         raise UsageError(f"{folder}: no bundle: {HEAD}: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{file}: not JSON: {error}") from None
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise UsageError(f"{file}: not what `tcpqual qualify` writes")
     if document.get("schema") != SCHEMA:
-        raise UsageError(f"{file}: schema {document.get('schema')!r}; this tcpqual reads schema {SCHEMA}")
-    targets = document.get("targets")
-    if not isinstance(targets, list) or not all(
-            isinstance(one, dict) and isinstance(one.get("target"), str) and
-            isinstance(one.get("results"), str | None) for one in targets):
-        raise UsageError(f"{file}: targets is not a list of objects with target and results")
+        raise UsageError(f"{file}: schema {shown(document.get('schema'))}; this tcpqual reads schema {SCHEMA}")
+    check(document, Bundle, str(file))
     return document
 
 
@@ -78,7 +72,9 @@ def verify(folder: Path) -> tuple[int, list[Wrong]]:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    due = dict(_parse(line, f"{path}, line {number}") for number, line in enumerate(text.splitlines(), 1))
+    # A name may have what else ends a line in Unicode; here only a line feed does.
+    lines = text.removesuffix("\n").split("\n") if text else []
+    due = dict(_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, 1))
     there = dict(_files(folder))
     wrong = [Wrong(file=name, what="missing") for name in due if name not in there]
     wrong += [Wrong(file=name, what="stray") for name in there if name not in due]
@@ -88,11 +84,14 @@ def verify(folder: Path) -> tuple[int, list[Wrong]]:
 
 
 def sum_of(file: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
+    """The SHA-256 of a file, in hexadecimal digits; `UsageError` if it cannot be read."""
     whole = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            whole.update(block)
+    try:
+        with file.open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                whole.update(block)
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}") from None
     return whole.hexdigest()
 
 

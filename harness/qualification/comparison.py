@@ -35,7 +35,7 @@ def compare(order: Order, stream: TextIO) -> int:
     """
     kinds = [bundle.is_bundle(side) for side in (order.left, order.right)]
     if not any(kinds):
-        found = difference(_results(order.left), _results(order.right), exact=order.exact)
+        found = _difference(_results(order.left), _results(order.right), order)
         if order.as_json:
             stream.write(found.as_json(findings=order.findings, missing=order.missing) + "\n")
         else:
@@ -45,6 +45,13 @@ def compare(order: Order, stream: TextIO) -> int:
         other = order.right if kinds[0] else order.left
         raise UsageError(f"{other}: no bundle, and the other is one; compare two bundles, or two results")
     return _bundles(order, stream)
+
+
+def _difference(left: Path, right: Path, order: Order) -> Difference:
+    try:
+        return difference(left, right, exact=order.exact)
+    except RecursionError:  # in fields that nobody knows, and --exact compares all
+        raise UsageError(f"--exact: {left} and {right}: lists or objects too deep in each other") from None
 
 
 def _results(path: Path) -> Path:
@@ -58,7 +65,7 @@ def _bundles(order: Order, stream: TextIO) -> int:
     both = [target for target in sides[0] if target in sides[1]]
     alone = [[target for target in sides[side] if target not in sides[1 - side]] for side in (0, 1)]
     untested = [target for target in both if not (sides[0][target] and sides[1][target])]
-    found = {target: difference(order.left / sides[0][target], order.right / sides[1][target], exact=order.exact)
+    found = {target: _difference(order.left / sides[0][target], order.right / sides[1][target], order)
              for target in both if target not in untested}
     # Of a target that one bundle has no results of, nothing can be said to be the same.
     lost = [target for target in untested if bool(sides[0][target]) != bool(sides[1][target])]

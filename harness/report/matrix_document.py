@@ -6,7 +6,6 @@ Under one schema number fields are added, never changed or taken away.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,13 +15,14 @@ from ..wire.errors import UsageError
 from .matrix import NO_RULE, NOT_PASS, STATES, Column, Matrix, build, rules_of, settle
 from .record import MEANING, reason
 from .results import exit_status, load, summarise
+from .shape import Matrix as Shape
+from .shape import check, parse, shown
 
 SCHEMA: Final = 1
 KIND: Final = "tcpqual-matrix"
 
 _TARGET_FIELDS: Final = ("name", "kind", "version", "profile", "build")
 _RUN_FIELDS: Final = ("tool", "clock", "seed", "kernel", "catalogue", "suite")
-_PARTS: Final = {"targets": list, "requirements": list, "cases": list, "not_pass": list}
 
 _Name = tuple[str, str, str]
 
@@ -139,18 +139,18 @@ def load_old(path: Path) -> dict[str, Any]:
     if path.suffix == ".jsonl" or path.is_dir():
         return _of_results(path)
     try:
-        document = json.loads(path.read_bytes())
+        document = parse(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{path}: not JSON: {error}") from None
     if not isinstance(document, dict) or document.get("kind") != KIND:
         return _of_results(path)
     if document.get("schema") != SCHEMA:
-        raise UsageError(f"{path}: matrix of schema {document.get('schema')!r}; this tcpqual reads schema {SCHEMA}")
-    _check(document, path)
+        raise UsageError(f"{path}: matrix of schema {shown(document.get('schema'))}; this tcpqual reads schema "
+                         f"{SCHEMA}")
+    check(document, Shape, str(path))
+    _check_rows(document, path)
     return document
 
 
@@ -159,29 +159,17 @@ def _of_results(path: Path) -> dict[str, Any]:
     return as_document(build([(file, load(file))]), tool="")
 
 
-def _check(document: Mapping[str, Any], path: Path) -> None:
-    """As much as comparing needs: each part is there, and each of its entries has what is read of it."""
-    fields: dict[str, dict[str, type]] = {
-        "targets": {"label": str, "name": str, "version": str}, "requirements": {"id": str, "cells": list},
-        "cases": {"id": str, "family": str, "variant": str, "requirements": list, "verdicts": list},
-        "not_pass": {"target": str, "id": str, "family": str, "variant": str, "reason": str}}
-    for part, kind in _PARTS.items():
-        if not isinstance(document.get(part), kind):
-            raise UsageError(f"{path}: {part} is not a list")
+def _check_rows(document: Mapping[str, Any], path: Path) -> None:
+    """What no shape says: every row has a cell a target, and each cell is one that there is."""
+    for part, name in (("requirements", "cells"), ("cases", "verdicts")):
         for number, entry in enumerate(document[part]):
             where = f"{path}: {part}[{number}]"
-            if not isinstance(entry, dict):
-                raise UsageError(f"{where}: not an object")
-            for name, due in fields[part].items():
-                if not isinstance(entry.get(name), due):
-                    raise UsageError(f"{where}: {name} is not a {'list' if due is list else 'string'}")
-            for name in ("cells", "verdicts"):
-                if name in fields[part] and len(entry[name]) != len(document["targets"]):
-                    raise UsageError(f"{where}: {len(entry[name])} {name} for {len(document['targets'])} targets")
-            known = [cell.get("state") if isinstance(cell, dict) else cell for cell in entry.get("cells", ())] \
-                + [verdict for verdict in entry.get("verdicts", ()) if verdict is not None]
+            if len(entry[name]) != len(document["targets"]):
+                raise UsageError(f"{where}: {len(entry[name])} {name} for {len(document['targets'])} targets")
+            known = [cell["state"] for cell in entry["cells"]] if name == "cells" else \
+                [verdict for verdict in entry["verdicts"] if verdict is not None]
             if unknown := [state for state in known if state not in STATES]:
-                raise UsageError(f"{where}: unknown state {unknown[0]!r}; allowed: {' '.join(STATES)}")
+                raise UsageError(f"{where}: unknown state {shown(unknown[0])}; allowed: {' '.join(STATES)}")
 
 
 # -- what changed -----------------------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ from typing import Any, Final
 from ..wire.errors import UsageError
 from .drafts import draft_of
 from .record import SCHEMA, VERDICTS, Record, key, validate, worse
-
-TOP: Final = ("schema", "target", "summary", "wall_s", "run", "cases", "left_out")
+from .shape import JournalLine, check, parse, shown
+from .shape import Results as Shape
 
 CONFORMANT: Final = 0
 BROKEN: Final = 1
@@ -105,21 +105,12 @@ def load(path: Path) -> dict[str, Any]:
     path = Path(path)
     if path.suffix == ".jsonl":
         return recover(path)
-    document = _parse(_read(path), str(path))
-    if not isinstance(document, dict):
-        raise UsageError(f"{path}: a {type(document).__name__} at the top; an object is due")
+    document: dict[str, Any] = parse(_read(path), str(path))
     _check_schema(document, str(path))
-    if missing := [name for name in TOP if name not in document]:
-        raise UsageError(f"{path}: missing {', '.join(missing)}")
-    for name, kind in (("target", dict), ("summary", dict), ("run", dict), ("cases", list), ("left_out", list)):
-        if not isinstance(document[name], kind):
-            raise UsageError(f"{path}: {name} is not {'a list' if kind is list else 'an object'}")
-    if unknown := sorted(set(document["summary"]) - set(VERDICTS)):
-        raise UsageError(f"{path}: summary: unknown verdict {unknown[0]!r}; allowed: {' '.join(VERDICTS)}")
+    check(document, Shape, str(path))
+    _check_verdicts(document["summary"], f"{path}: summary")
     for number, record in enumerate(document["cases"]):
-        validate(record, f"{path}: cases[{number}]")
-    for number, entry in enumerate(document["left_out"]):
-        _check_left_out(entry, f"{path}: left_out[{number}]")
+        _check_verdicts([record["verdict"]], f"{path}: cases[{number}].verdict")
     return document
 
 
@@ -137,19 +128,18 @@ def recover(journal: Path) -> dict[str, Any]:
     lines.pop()  # what stands behind the last line end: nothing, or a line cut short
     for number, line in enumerate(lines, 1):
         where = f"{journal}, line {number}"
-        entry = _parse(line, where)
-        if not isinstance(entry, dict):
-            raise UsageError(f"{where}: an object is due")
-        wall_s = float(entry.get("at_s", wall_s))
+        entry = parse(line, where)
         if number == 1:
             _check_schema(entry, where)
+        check(entry, JournalLine, where)
+        wall_s = float(entry.get("at_s", wall_s))
+        if number == 1:
             head = entry
         elif "case" in entry:
-            validate(entry["case"], where)
+            _check_verdicts([entry["case"]["verdict"]], f"{where}: case.verdict")
             _keep(cases, entry["case"])
         elif "left_out" in entry:
             left = entry["left_out"]
-            _check_left_out(left, where)
             left_out[left["id"], left["family"], left["why"]] = left
     if not head:
         raise UsageError(f"{journal}: the journal is empty; nothing to recover")
@@ -214,20 +204,16 @@ def _read(path: Path) -> bytes:
         raise UsageError(f"{path}: no such file{hint}") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a name out of a bundle may be none
+        raise UsageError(f"{str(path)!r}: cannot be read: {error}") from None
 
 
-def _parse(text: bytes, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"{where}: not JSON: {error}") from None
+def _check_schema(document: Any, where: str) -> None:
+    """Before anything else: a document of another schema may have any shape."""
+    if isinstance(document, dict) and not (type(document.get("schema")) is int and document["schema"] == SCHEMA):
+        raise UsageError(f"{where}: schema {shown(document.get('schema'))}; this tcpqual reads schema {SCHEMA}")
 
 
-def _check_schema(document: Mapping[str, Any], where: str) -> None:
-    if document.get("schema") != SCHEMA:
-        raise UsageError(f"{where}: schema {document.get('schema')!r}; this tcpqual reads schema {SCHEMA}")
-
-
-def _check_left_out(entry: Any, where: str) -> None:
-    if not isinstance(entry, dict) or not {"id", "family", "why"} <= entry.keys():
-        raise UsageError(f"{where}: an object with id, family and why is due")
+def _check_verdicts(verdicts: Iterable[str], where: str) -> None:
+    if unknown := sorted(set(verdicts) - set(VERDICTS)):
+        raise UsageError(f"{where}: unknown verdict {shown(unknown[0])}; allowed: {' '.join(VERDICTS)}")
