@@ -12,7 +12,8 @@ from cattrs import Converter
 
 from ...upper.testability.settings import Settings, settings_of
 from ...wire.errors import UsageError
-from ..document import Fault, Faults, table_hook
+from ..faults import Fault, Faults
+from ..readers import table_hook
 from .device import (
     APPLICATIONS,
     Address,
