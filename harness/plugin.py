@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The pytest plugin: options, markers, fixtures, and how a case's exceptions become pytest's outcomes.
+"""The pytest plugin: how a run begins, the fixtures, and how a case's exceptions become pytest's outcomes.
 
 A case is a test that asks for one of the fixtures below (all of them lead to `case`). Each runs once a family. What
 pytest sees: advice = passed with a warning, known deviation = xfailed, not applicable = skipped; unexpected pass, fail
@@ -35,9 +35,11 @@ from .lower.application import Application, Listener
 from .lower.case import Case
 from .lower.peer import Peer
 from .lower.verdict import Inconclusive, Mismatch, Verdict
+from .options import MARKERS, add_options
 from .recorder import Recorder, one_line_of
 from .report.junit import properties
 from .requirements.catalogue import load
+from .selection import chosen_families, why_left_out
 from .targets.base import FAMILIES, Target
 from .targets.judgement import Judgement, judge
 from .targets.profile import Profile
@@ -47,7 +49,6 @@ from .targets.registry import (
     describe,
     is_alone,
     make_target,
-    most_hours,
     needs_guest,
     needs_namespaces,
     parse_spec,
@@ -66,7 +67,6 @@ _TARGET: Final = pytest.StashKey[Target]()
 _AUDITOR: Final[pytest.StashKey[Auditor]] = pytest.StashKey()
 _LEFT_OUT: Final = pytest.StashKey[list[tuple[str, str, str]]]()
 
-WALL_LIMIT_S: Final = 600
 _REAL_TIME_SHARDS: Final = 8
 
 
@@ -75,56 +75,12 @@ _REAL_TIME_SHARDS: Final = 8
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of a run of cases."""
-    group = parser.getgroup("tcpqual", "TCP conformance (tcpqual)")
-    group.addoption("--target", metavar="SPEC", default="linux",
-                    help="the stack under test: NAME[:VARIANT] (linux, uml:6.12, decoy:blackhole ...) or a profile "
-                         "file (default: linux, this machine's kernel in namespaces of the run's own)")
-    group.addoption("--family", choices=(*FAMILIES, "both"), default="both",
-                    help="IP family in which cases run (default: both)")
-    group.addoption("--slow", action="store_true", help="also run cases that wait over 5 s of real time")
-    group.addoption("--strict-should", action="store_true", help="a SHOULD that is not kept fails the run")
-    group.addoption("--results", metavar="FILE", default="reports/results.json",
-                    help="where the results go; captures and journal beside it (default: reports/results.json)")
-    group.addoption("--seed", metavar="N", type=int, default=0,
-                    help="chooses the injector's initial sequence numbers, and in guests the kernel's random numbers "
-                         "(default: 0)")
-    group.addoption("--verdicts", action="store_true",
-                    help="show live verdicts, failure pages and the summary in place of pytest's own output")
-    group.addoption("--ci", action="store_true",
-                    help="also write what CI services show: summary.md, code-quality.json, on GitHub annotations")
-    group.addoption("--virtual-time", action="store_true",
-                    help="run inside a kernel whose clock skips idle time, with default timers (--target uml:NAME)")
-    group.addoption("--kernel", metavar="NAME", default="",
-                    help="which kernel of `tcpqual kernel list` --virtual-time takes (default: the newest of Debian's)")
-    group.addoption("--real-clock", action="store_true",
-                    help="let that kernel keep real time, with short timers: to compare the two")
-    group.addoption("--shards", metavar="N", type=int, default=0,
-                    help="guests that share the cases (default: one a processor, 8 with --real-clock)")
-    group.addoption("--wall-limit", metavar="S", type=float, default=WALL_LIMIT_S,
-                    help=f"end a run in guests after so many seconds of this machine's time (default: {WALL_LIMIT_S})")
-    group.addoption("--audit", action="store_true",
-                    help="play each case again for every lie of the target, and count what nobody notices")
-    group.addoption("--lie", metavar="LIE@N", default="",
-                    help="with --audit: this lie alone, such as seq+1@3, the target's third segment")
-    group.addoption("--all-lies", action="store_true",
-                    help="with --audit: lies about every segment, not only the first, a middle and the last of a kind")
-    group.addoption("--attach", action="store_true",
-                    help="attach ladder and capture to Allure for every case, not only for those that did not pass")
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers; on the controller, the recorder; get the rights that the target needs."""
-    for line in (
-        "covers(*requirements, behaviours=(), tc8=()): the rules that a case checks (use harness.authoring.covers)",
-        "families(*names): the rule is of these IP families alone",
-        "needs(feature): not applicable to a target whose profile lacks the feature",
-        "default_timers(*names): a rule about the target's own values of these timers and limits; left out where the "
-        "profile's short ones are in force",
-        "slow(hours=0): waits over 5 s of real time; left out unless --slow, or unless the target's time is not real; "
-        "what takes hours is always left out in real time",
-        "free(*lies, why): lies of an audit that this case need not notice, and why",
-        "flood: sends many segments, bounded in count and time",
-    ):
+    for line in MARKERS:
         config.addinivalue_line("markers", line)
     config.stash[_LEFT_OUT] = []
     if hasattr(config, "workerinput"):
@@ -276,14 +232,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "family" in metafunc.fixturenames and is_case(metafunc.definition):
         marker = metafunc.definition.get_closest_marker("families")
         known = marker.args if marker else FAMILIES
-        chosen = _chosen_families(metafunc.config)
+        chosen = chosen_families(metafunc.config)
         # What is not of a chosen family is left out when all is collected, where it can be said.
         metafunc.parametrize("family", [family for family in known if family in chosen] or known)
-
-
-def _chosen_families(config: pytest.Config) -> tuple[str, ...]:
-    chosen = config.getoption("family")
-    return FAMILIES if chosen == "both" else (chosen,)
 
 
 @pytest.hookimpl(trylast=True)
@@ -292,25 +243,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     catalogue = load()
     left_out: dict[pytest.Item, str] = {}
     profile = _profile(config)
-    real_time = clock_of(profile) == "real"
     for item in items:
         for marker in item.iter_markers("covers"):
             for requirement in marker.args:
                 with _usage():
                     catalogue.get(requirement)
-        if not is_case(item):
-            continue
-        if family_of(item) not in _chosen_families(config):
-            left_out[item] = f"a rule of {family_of(item)} alone"
-        elif names := _shortened(item, profile):
-            left_out[item] = f"needs default timers: {', '.join(names)} shortened"
-        elif real_time and (slow := item.get_closest_marker("slow")) is not None:
-            if hours := slow.kwargs.get("hours"):
-                left_out[item] = f"takes {hours:g} h: run with --virtual-time"
-            elif not config.getoption("slow"):
-                left_out[item] = "slow: run with --slow"
-        elif (slow := item.get_closest_marker("slow")) and slow.kwargs.get("hours", 0) > most_hours(profile):
-            left_out[item] = f"takes {slow.kwargs['hours']:g} h: run with --target uml:NAME"
+        if is_case(item) and (why := why_left_out(item, profile)):
+            left_out[item] = why
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
@@ -318,11 +257,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.stash[_LEFT_OUT] += entries
         if (recorder := config.pluginmanager.get_plugin("tcpqual-recorder")) is not None:
             recorder.leave_out(entries)
-
-
-def _shortened(item: pytest.Item, profile: Profile) -> list[str]:
-    """The values that the item needs the target's own defaults of, and that this run has shortened."""
-    return [name for marker in item.iter_markers("default_timers") for name in marker.args if profile.shortened(name)]
 
 
 @pytest.hookimpl(tryfirst=True)
