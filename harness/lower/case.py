@@ -327,21 +327,31 @@ class Case(Narrator):
 
     def expect_icmp(self, kind: int, code: int, *, quoting: bytes = b"", rule: str | None = None) -> IcmpMessage:
         """An ICMP message of that type and code; `quoting` must stand in the packet that it quotes."""
-        until = self.deadline()
-        wanted = f"ICMP type {kind} code {code}"
-        while not self._icmp:
-            if self.injector.wait(until) is None:
-                self.step("note", f"missing: {wanted}", "missing")
-                raise self.mismatch(expected=wanted, got="nothing", rule=rule)
-        message, step = self._icmp.pop(0)
-        fields = [name for name, same in (("type", message.type == kind), ("code", message.code == code),
-                                          ("checksum", message.good_checksum), ("quote", quoting in message.body))
-                  if not same]
-        if fields:
-            step.mark = "mismatch"
-            raise self.mismatch(expected=wanted, got=str(message), rule=rule, fields=fields, step=step)
+        message, step, fields = self._next_icmp(kind, code, quoting)
+        if message is None or fields:
+            raise self.mismatch(expected=f"ICMP type {kind} code {code}", got=str(message or "nothing"), rule=rule,
+                                fields=fields, step=step)
         self.story.proof.add("wire")
         return message
+
+    def advise_icmp(self, kind: int, code: int, *, quoting: bytes = b"", rule: str) -> IcmpMessage | None:
+        """As `expect_icmp`, of a message that `rule` only advises: None if it is not so, and the case goes on."""
+        message, _, fields = self._next_icmp(kind, code, quoting)
+        if message is not None and not fields:
+            return message
+        self.advise(expected=f"ICMP type {kind} code {code}", got=str(message or "nothing"), rule=rule)
+        return None
+
+    def _next_icmp(self, kind: int, code: int, quoting: bytes) -> tuple[IcmpMessage | None, Step, list[str]]:
+        """The next message, its line in the story, and what of it is not as wanted; None if there comes none."""
+        until = self.deadline()
+        while not self._icmp:
+            if self.injector.wait(until) is None:
+                return None, self.step("note", f"missing: ICMP type {kind} code {code}", "missing"), []
+        message, step = self._icmp.pop(0)
+        fields = message.unlike(kind, code, quoting)
+        step.mark = "mismatch" if fields else step.mark
+        return message, step, fields
 
     # -- proof of life -----------------------------------------------------------------------------------------------
 

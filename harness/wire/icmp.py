@@ -91,6 +91,11 @@ class IcmpMessage:
         quoted = self.quoted
         return None if quoted is None else identification(quoted)
 
+    def unlike(self, kind: int, code: int, quoting: bytes) -> list[str]:
+        """What of it is not of that type and code, has a wrong checksum, or does not quote that."""
+        return [name for name, same in (("type", self.type == kind), ("code", self.code == code),
+                                        ("checksum", self.good_checksum), ("quote", quoting in self.body)) if not same]
+
     def __str__(self) -> str:
         return f"ICMP{'v6' if self.ipv6 else ''} type {self.type} code {self.code}"
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from ....wire import ip
@@ -10,7 +11,7 @@ from ....wire.icmp import IcmpMessage
 from ....wire.ip import Packet
 from ..connection import Connection
 from ..network import Network
-from ..reassembly import Fragment, Puzzle, Reassembly
+from ..reassembly import LARGEST, Fragment, Puzzle, Reassembly, fragment_of
 from ..states import CLOSED, SYN_SENT
 from .defect import Mistakes
 
@@ -217,15 +218,26 @@ def _(reassembly: Reassembly, piece: Fragment) -> bool:
     return bool(odd) or Reassembly.is_sound(reassembly, piece)
 
 
+@_method("overlong-fragment-taken", Reassembly, "take", case="fragments/ipv6::overlong_total",
+         breaks="RFC8200-FRAG-BIG")
+def _(reassembly: Reassembly, packet: Packet) -> Packet | None:
+    """A fragment that reaches past what a packet may be long completes it."""
+    piece = fragment_of(packet)
+    if piece is None or piece.end <= LARGEST:
+        return Reassembly.take(reassembly, packet)
+    pieces = sorted([*reassembly.puzzle_of(piece).pieces, piece], key=lambda known: known.start)
+    return replace(packet, fragment=False, payload=b"".join(known.packet.payload for known in pieces))
+
+
 @_method("overlong-fragment-silent", Reassembly, "refuse", case="fragments/ipv6::overlong_total",
-         breaks=("RFC8200-FRAG-BIG", "RFC8200-FRAG-OK"))
+         breaks=("RFC8200-FRAG-BIG-ICMP", "RFC8200-FRAG-LEN-ICMP"))
 def _(reassembly: Reassembly, piece: Fragment, code: int, pointer: int) -> bool:
     """What can be no fragment is dropped, and nobody is told."""
     return False
 
 
 @_method("parameter-problem-points-nowhere", Reassembly, "refuse", case="fragments/ipv6::overlong_total",
-         breaks="RFC8200-FRAG-BIG")
+         breaks="RFC8200-FRAG-BIG-ICMP")
 def _(reassembly: Reassembly, piece: Fragment, code: int, pointer: int) -> bool:
     """A parameter problem always points at octet 0."""
     return Reassembly.refuse(reassembly, piece, code, 0)
