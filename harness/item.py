@@ -104,7 +104,7 @@ def case_of(item: pytest.Item, target: Target, observer: Callable[[Step], None] 
     target.come_to_rest(f"{seed}/{name}")
     return Case(name=name, injector=target.injector, upper=target.upper, profile=target.profile, timing=target.timing,
                 addresses=target.ends[family_of(item)], ports=target.ports, requirements=requirements, seed=seed,
-                observer=observer, foresee=target.foresee)
+                observer=observer, foresee=target.foresee, feed=target.feed)
 
 
 def what_ended(item: pytest.Item, case: Case, target: Target, raised: BaseException | None) -> BaseException | None:
@@ -134,6 +134,8 @@ class Run:
         self.judgement: Judgement | None = None
         self.record: dict[str, Any] | None = None
         self.capture: Path | None = None
+        self.elsewhere = False
+        """True if another of the target's applications has to serve the case."""
         self._closed = False
 
     def close(self) -> None:

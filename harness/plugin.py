@@ -54,7 +54,7 @@ from .targets.registry import (
     parse_spec,
 )
 from .targets.uml import canonical
-from .upper.base import NotApplicable
+from .upper.base import Elsewhere, NotApplicable
 from .virtualtime.relay import steps_of
 from .wire.clock import Clock
 from .wire.errors import HarnessError, LinkError, TargetError, UsageError
@@ -344,6 +344,29 @@ def capture(case: Case) -> Any:
     return case.injector.frames
 
 
+# -- playing ----------------------------------------------------------------------------------------------------------
+
+
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Where the target has two applications, a case that the first cannot serve is played with the other."""
+    target = item.config.stash.get(_TARGET, None)
+    if not is_case(item) or (target is not None and target.move is None):
+        return None
+    from .anew import play
+
+    play(item, nextitem, elsewhere=lambda: _elsewhere(item))
+    return True
+
+
+def _elsewhere(item: pytest.Item) -> Target | None:
+    """The target if another of its applications has to serve the case, whose first run is forgotten then."""
+    run = item.stash.get(_RUN, None)
+    if run is None or not run.elsewhere:
+        return None
+    del item.stash[_RUN]
+    return run.target
+
+
 # -- verdicts ---------------------------------------------------------------------------------------------------------
 
 
@@ -376,6 +399,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     except (Exception, pytest.fail.Exception, pytest.skip.Exception) as raised:
         ended = raised
     error = what_ended(item, run.case, run.target, ended)
+    run.elsewhere = isinstance(error, Elsewhere)
     try:
         run.close()
     except HarnessError as raised:

@@ -3,7 +3,8 @@
 
 `dim(MANNER)` makes every target `model` one of these until the context ends. `stateless` tells no states, `testability`
 no more than that protocol can, `vague` what its poorest modules do, `mute` nothing of what it receives; behind
-`discard` and `holds` there is an open port alone, whose application reads all and closes when we have, or never does.
+`discard` and `holds` there is an open port alone, whose application reads all and closes when we have, or never does;
+`echo` has a second one beside a `discard`, whose application sends back what it reads.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from harness.targets.model.connection import Connection
 from harness.targets.model.upper import ModelUpperTester
 from harness.targets.profile import Profile
 from harness.targets.remote.agentless import AgentlessUpperTester
-from harness.targets.remote.device import OpenPort
+from harness.targets.remote.device import EchoPort, OpenPort
 from harness.upper.base import DEFAULT_BACKLOG, NotApplicable, Unseen
 from harness.wire.clock import Outcome
 from harness.wire.segment import Flow
 
 PORT: Final = 19_999
 """The port that is open where only one is; no case uses it otherwise."""
+ECHO: Final = 19_998
+"""The echo port."""
 
 
 class Stateless(ModelUpperTester):
@@ -117,29 +120,32 @@ class OpenPortTarget(Target):
     """Begins each case with a port that is open."""
 
     agentless: AgentlessUpperTester
-    reopen: Callable[[], None]
+    applications: list[_Application]
 
     def come_to_rest(self, name: str) -> None:
         self.agentless.begin()
         super().come_to_rest(name)
-        self.reopen()
+        for application in self.applications:
+            application.reopen()
 
 
 class _Application:
-    """Who listens on the open port: takes each connection, reads all, and closes when the stream ends, if at all."""
+    """Who listens on an open port: takes each connection, reads all, and closes when the stream ends, if at all."""
 
-    def __init__(self, target: Target, closes: bool) -> None:
+    def __init__(self, target: Target, port: int, does: str) -> None:
         assert isinstance(target.upper, ModelUpperTester)
-        self._stack, self._ends, self._closes = target.upper._stack, target.ends, closes
+        self._stack, self._ends, self._port = target.upper._stack, target.ends, port
+        self._closes, self._echoes = does != "holds", does == "echo"
         self._held: list[Connection] = []
         self.reopen()
 
     def reopen(self) -> None:
         """Listen anew: what the last case has left is nobody's any more."""
-        for listener in [known for known in self._stack.listeners.values() if known.port == PORT]:
+        for listener in [known for known in self._stack.listeners.values() if known.port == self._port]:
             listener.close()
         self._held.clear()
-        self._listeners = [self._stack.listen(ends.target, PORT, DEFAULT_BACKLOG, {}) for ends in self._ends.values()]
+        self._listeners = [self._stack.listen(ends.target, self._port, DEFAULT_BACKLOG, {})
+                           for ends in self._ends.values()]
 
     def act(self) -> None:
         """Do what is due now."""
@@ -148,7 +154,9 @@ class _Application:
                 self._held.append(listener.accepted.popleft())
         for held in self._held:
             while held.unread:
-                held.receive(65536)
+                octets = held.receive(65536)
+                if self._echoes:
+                    held.send(octets)
         if self._closes:
             for held in [held for held in self._held if held.stream_ended]:
                 self._held.remove(held)
@@ -167,20 +175,28 @@ def _with(upper: type[ModelUpperTester]) -> Callable[[Target], Target]:
 
 def _open_port(name: Any) -> Callable[[Target], Target]:
     def made(target: Target) -> Target:
-        upper = AgentlessUpperTester(OpenPort(port=PORT, application=name))
-        application = _Application(target, closes=name == "discard")
+        echoes = name == "echo"
+        upper = AgentlessUpperTester(OpenPort(port=PORT, application="discard" if echoes else name),
+                                     EchoPort(port=ECHO) if echoes else None)
+        applications = [_Application(target, PORT, "discard" if echoes else name)]
+        applications += [_Application(target, ECHO, "echo")] if echoes else []
+        ports = Ports(within=PORTS, listening=PORT)
         link: Any = target.link
         ordinary = link.flush
 
         def flush(now_ns: int | None = None) -> None:
-            application.act()
+            for application in applications:
+                application.act()
             ordinary(now_ns)
+
+        def move(other: bool) -> None:
+            ports.listening = upper.move(other)
 
         link.flush = flush
         fields = {field: getattr(target, field) for field in Target.__dataclass_fields__}
-        return OpenPortTarget(**fields | {"upper": upper, "ports": Ports(within=PORTS, listening=PORT),
-                                          "foresee": upper.foresee},
-                              agentless=upper, reopen=application.reopen)
+        fields |= {"upper": upper, "ports": ports, "foresee": upper.foresee}
+        fields |= {"feed": upper.feed, "move": move} if echoes else {}
+        return OpenPortTarget(**fields, agentless=upper, applications=applications)
 
     return made
 
@@ -188,6 +204,7 @@ def _open_port(name: Any) -> Callable[[Target], Target]:
 MANNERS: Final[Mapping[str, Callable[[Target], Target]]] = {
     "stateless": _with(Stateless), "testability": _with(Testability), "vague": _with(Vague), "mute": _with(Mute),
     "discard": _open_port("discard"), "holds": _open_port("holds"),
+    "echo": _open_port("echo"),
 }
 
 

@@ -41,12 +41,15 @@ FORGED: Final = {"ipv4": "198.51.100.0/24", "ipv6": "2001:db8:f::/64"}
 DEVICE_MAC: Final = "02:00:00:00:00:d1"
 TESTER_MAC: Final = "02:00:00:00:00:71"
 DISCARD: Final = 9
+ECHO: Final = 7
 AGENT_PORT: Final = 7070
 SSH_PORT: Final = 2222
-UPPERS: Final = ("none", "agent", "agent-c", "ssh", "testability", "testability-tcp", "testability-1.1",
+UPPERS: Final = ("none", "echo", "agent", "agent-c", "ssh", "testability", "testability-tcp", "testability-1.1",
                  "testability-tcp-1.1")
-"""Target files by name: without an upper tester, by the agent in Python and in C, by ssh, by AUTOSAR's protocol."""
+"""Target files by name: without an upper tester, and with an echo port beside, by the agent in Python and in C, by ssh,
+by AUTOSAR's protocol."""
 _TESTABILITY: Final = 10000
+_OPEN_PORT: Final = Path(__file__).with_name("open_port.py")
 _SERVER: Final = Path(__file__).resolve().parent.parent / "sdk" / "python" / "tcpqual_testability_server.py"
 
 _PREFIX: Final = {"ipv4": 24, "ipv6": 64}
@@ -69,7 +72,7 @@ class RemoteDevice:
         self._servers = 0
         self._started: set[str] = set()
         self._join()
-        self.start(sys.executable, str(Path(__file__).with_name("open_port.py")), "discard", str(DISCARD))
+        self.start(sys.executable, str(_OPEN_PORT), "discard", str(DISCARD))
 
     def _join(self) -> None:
         from pyroute2.iproute.linux import IPRoute
@@ -125,6 +128,11 @@ class RemoteDevice:
         assert isinstance(command, tuple)
         self.start(*command)
 
+    def _start_once(self, name: str, *command: str) -> None:
+        if name not in self._started:
+            self._started.add(name)
+            self.start(*command)
+
     def _driven(self, upper: str) -> str:
         """See to what the agent or ssh needs on the device; returns the table of the upper tester, as TOML."""
         if upper not in self._started:
@@ -163,11 +171,15 @@ class RemoteDevice:
         for family in ("ipv4", "ipv6"):
             lines |= {family: f'"{DEVICE[family]}"', f"injector_{family}": f'"{INJECTOR[family]}"',
                       f"forged_{family}": f'"{FORGED[family]}"'}
-        if upper == "none":
+        if upper in ("none", "echo"):
+            lines["upper"] = '"none"'
             lines["open"] = f'{{ port = {DISCARD}, application = "discard" }}'
+        if upper == "echo":
+            lines["echo"] = f"{{ port = {ECHO} }}"
+            self._start_once("echo", sys.executable, str(_OPEN_PORT), "echo", str(ECHO))
         if upper.startswith("testability"):
             lines |= self._testability(upper, answer_limit_s)
-        elif upper != "none":
+        elif upper not in ("none", "echo"):
             lines |= {"upper": f'"{upper.removesuffix("-c")}"', upper.removesuffix("-c"): self._driven(upper)}
         lines |= other
         table = "".join(f"{key} = {value}\n" for key, value in lines.items() if value)

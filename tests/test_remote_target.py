@@ -107,6 +107,47 @@ def test_two_workers_are_refused(device: RemoteDevice) -> None:
     assert (status, "there is one device-none, and one address of the injector's" in said) == (2, True)
 
 
+# -- with an echo port beside ------------------------------------------------------------------------------------------
+
+
+def test_what_an_echo_port_allows(device: RemoteDevice) -> None:
+    file = device.file("echo")
+    status, results, said = play(device, "retransmission/data", "window", "sequence/accounting", file=file)
+    assert status == 0, said
+    found = verdicts(results)
+    assert set(found) <= {"pass", "not-applicable", "known-deviation"}
+    passed = {case["id"] for case in results["cases"] if case["verdict"] == "pass"}
+    assert {"retransmission/data::back_off_stays_until_something_is_measured",
+            "window/zero_window::nothing_but_probes_enters_a_closed_window",
+            "sequence/accounting::syn_uses_one_number",
+            "sequence/accounting::targets_syn_uses_one_number"} <= passed, said
+    assert len(results["cases"]) == len({(case["id"], case["family"], case["variant"]) for case in results["cases"]})
+
+
+@pytest.mark.parametrize(("does", "wrong"), [
+    ("discard", "does not send back 1 octets"),
+    ("echo-in-pieces", "sends back 512 octets of 1460 first"),
+    ("echo-one-by-one", "does not send back 1 octets"),
+    ("echo-of-others", "sends back others"),
+])
+def test_port_that_is_no_echo_port_is_told(device: RemoteDevice, does: str, wrong: str) -> None:
+    device.start(sys.executable, str(Path(__file__).with_name("open_port.py")), does, "77")
+    try:
+        status, results, said = play(device, "closed", file=device.file("none", echo="{ port = 77 }"))
+    finally:
+        device.stop_last()
+    assert (status, results) == (3, {}), said
+    assert f"remote.echo: port 77 of 192.0.2.1 {wrong}; allowed: a port behind which each segment is sent back" in said
+
+
+def test_target_check_tells_of_the_echo_port(device: RemoteDevice) -> None:
+    done = device.run([sys.executable, "-m", "harness", "target", "check", str(device.file("echo"))],
+                      capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 0, done.stderr
+    assert "ipv6: port 7 of 2001:db8::1 sends back what it is sent" in done.stdout
+    assert "none: what port 9 (discard) and port 7 (echo) allow is tested" in done.stdout
+
+
 # -- the way there -----------------------------------------------------------------------------------------------------
 
 

@@ -138,11 +138,18 @@ class Connection:
             data = stream.octets("target", len(self._sent), data)
         name = f"send({len(data)}{', urgent' if urgent else ''})"
         step = self._case.step("api", name)
-        outcome = self._case.upper.send(self.handle, data, urgent=urgent)
+        outcome = self._hand_over(data, urgent)
         self._called(name, outcome, rule, step)
         taken = outcome.value if isinstance(outcome.value, int) else len(data)
         self._sent += data[:taken]
         return taken
+
+    def _hand_over(self, data: bytes, urgent: bool) -> Outcome:
+        """Give the application what it is to send: by its peer, if that is the way to it."""
+        feed = self._case.feed
+        if feed is None:
+            return self._case.upper.send(self.handle, data, urgent=urgent)
+        return feed(self._peer, data, urgent)
 
     def expect_send_error(self, wanted: str, *, rule: str | None = None) -> None:
         """A send must fail at once with this errno name. Raises Mismatch."""

@@ -59,23 +59,29 @@ Foresee = Callable[[Peer, Segment], None]
 """Looks at a segment before it is sent; raises NotApplicable if nothing can be said of what comes of it."""
 
 
+Feed = Callable[[Peer, bytes, bool], Outcome]
+"""Has an application send octets that its peer brings to it; the last argument is whether they are urgent."""
+
+
 class Case(Narrator):
     """One run of one case, which tells its own story.
 
     `seed` and the case's own name choose the initial sequence numbers. `response_ns` is how long an answer that is due
     at once may take, in nanoseconds. `foresee` is told each segment of a peer before it is sent: it comes with an
-    application that acts by itself.
+    application that acts by itself. `feed` is how that one is made to send, if it can be.
     """
 
     def __init__(self, *, name: str, injector: Injector, upper: UpperTester, profile: Values, timing: Timing,
                  addresses: Addresses, ports: Ports, requirements: Mapping[str, Requirement], seed: int = 0,
-                 observer: Callable[[Step], None] | None = None, foresee: Foresee | None = None) -> None:
+                 observer: Callable[[Step], None] | None = None, foresee: Foresee | None = None,
+                 feed: Feed | None = None) -> None:
         super().__init__(injector=injector, timing=timing, requirements=requirements,
                          pins=profile.pins(ipv6=len(addresses.target) == 16), observer=observer)
         self.name = name
         self.upper = upper
         self.profile = profile
         self.addresses = addresses
+        self.feed = feed
         self.response_ns = round(profile.timer("response_s") * SECOND)
         self.streams: dict[Flow, bytearray] = {}
         self.trace: list[tuple[Frame, str]] = []

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -154,6 +154,13 @@ class Peer:
         # Before our SYN nothing acknowledges anything: a target in SYN-SENT has to drop it (RFC 9293, 3.10.7.3).
         if segment.has(ACK) and self.opened:
             self._history.acknowledged(segment.ack or 0, transmission)
+
+    def insert(self, segment: Segment) -> None:
+        """Send octets that are no part of what the case sends: its numbers go on behind them, and time from before."""
+        transmission = self.case.injector.send_packet(
+            encode(segment, self.flow), step=self.case.step("injector", self._ours(segment)), segment=segment)
+        self._follow(segment, transmission)
+        self.iss = arithmetic.add(self.iss, segment.length)
 
     def _ours(self, segment: Segment) -> str:
         return render(segment, seq_base=self.iss, ack_base=self.irs or 0)
@@ -396,6 +403,20 @@ class Peer:
             return None
         arrival.step.mark = "allowed"
         return self._accept(arrival)
+
+    @property
+    def waiting(self) -> list[Segment]:
+        """What has come that nobody has looked at."""
+        return [arrival.segment for arrival in self._inbox]
+
+    def take_bare_acknowledgement(self, ack: int, places: Container[int | None]) -> None:
+        """Take away the first segment that does nothing but acknowledge this number, at one of those places."""
+        for arrival in self._inbox:
+            segment = arrival.segment
+            if segment.flags == ACK and not segment.payload and segment.ack == ack and segment.seq in places:
+                arrival.step.mark = "allowed"
+                self._inbox.remove(arrival)
+                return
 
     @property
     def unread(self) -> int:

@@ -65,6 +65,14 @@ class Account:
         """The last that came was a reset."""
         self.reopened = False
         """This is not the first connection of these ends."""
+        self.in_order: Segment | None = None
+        """The last of ours that the target has to have taken: without SYN or RST, at its next number, well formed."""
+        self.their_end: int | None = None
+        """The number after all that the target has sent."""
+        self.their_mss: int | None = None
+        """The longest segment that the target's SYN asks for."""
+        self.our_scale = False
+        """Our SYN has offered a scale: a window of ours may be larger than its field says."""
         self.proved: set[int] = set()
         """The numbers of the target's whose acknowledgement it has been proven to have taken."""
 
@@ -76,6 +84,7 @@ class Account:
     def _begin_anew(self) -> None:
         """Another connection of the same ends."""
         self.our_fin = self.their_fin = self.last_ack = self.acked = self.bare_syn = None
+        self.in_order = self.their_end = self.their_mss = None
         self.syns_ns.clear()
         self.fins_ns.clear()
         self.proved.clear()
@@ -93,6 +102,25 @@ class Account:
             self.last_ack = ack if self.last_ack is None else arithmetic.latest(self.last_ack, ack)
         if segment.option(Kind.TIMESTAMPS) is not None:
             self.stamps = segment
+        if segment.has(SYN):
+            self.our_scale = segment.option(Kind.WINDOW_SCALE) is not None
+        elif segment.checksum is not None:
+            self.in_order = None  # nobody here knows what the target makes of it
+        elif segment.has(ACK) and not segment.has(RST) and segment.seq == self.acked and self._takes(ack):
+            self.in_order = segment
+
+    def _takes(self, ack: int) -> bool:
+        """True if the target has to take this acknowledgement, and the window that comes with it."""
+        least = self.their_end if self.in_order is None else self.in_order.ack
+        return (least is not None and self.their_end is not None and arithmetic.le(least, ack)
+                and arithmetic.le(ack, self.their_end))
+
+    def window_is_open(self, number: int) -> bool:
+        """True if by our last word the target may send this number of its own."""
+        last = self.in_order
+        if last is None or not last.window:
+            return False
+        return self.our_scale or arithmetic.lt(number, arithmetic.add(last.ack or 0, last.window))
 
     def came(self, segment: Segment) -> None:
         """A segment of the target's."""
@@ -102,7 +130,10 @@ class Account:
         if segment.has(SYN) and self.their_fin is not None:
             self._begin_anew()
         stamp_ns, end = segment.stamp_ns or 0, arithmetic.add(segment.seq or 0, segment.length)
+        self.their_end = end if self.their_end is None else arithmetic.latest(self.their_end, end)
         if segment.has(SYN):
+            mss = segment.option(Kind.MSS)
+            self.their_mss = mss.value if mss is not None and not mss.malformed else None
             self.syns_ns.append(stamp_ns)
             self.bare_syn = end if not segment.has(ACK) else self.bare_syn
         if segment.has(FIN):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final
 
-from ..lower.case import Foresee
+from ..lower.case import Feed, Foresee
 from ..lower.ends import Addresses, Ports
 from ..lower.injector import Injector
 from ..lower.timing import Timing
@@ -60,7 +60,8 @@ def phantom_neighbour() -> Neighbour:
 class Target:
     """One target, ready to be tested; `close` gives everything back.
 
-    `ends` are the two of its link in each family. `foresee` looks at what a case is about to send.
+    `ends` are the two of its link in each family. `foresee` looks at what a case is about to send, `feed` has its
+    application send. `move` chooses for the cases to come which of two applications they meet, the other one or not.
     """
 
     name: str
@@ -75,6 +76,8 @@ class Target:
     ports: Ports = field(default_factory=Ports)
     ends: Mapping[str, Addresses] = field(default_factory=_ends)
     foresee: Foresee | None = None
+    feed: Feed | None = None
+    move: Callable[[bool], None] | None = None
     closers: list[Callable[[], None]] = field(default_factory=list)
 
     def come_to_rest(self, name: str) -> None:

@@ -31,6 +31,10 @@ class Unseen(NotApplicable):
     """What only looks at the target, and this upper tester cannot. A case whose rules show on the wire does without."""
 
 
+class Elsewhere(NotApplicable):
+    """What the case talks to cannot do it, and the target has another application that can: the case begins anew."""
+
+
 class Call(Protocol):
     """A call under way; register it with the clock to get its outcome, once.
 

@@ -35,6 +35,16 @@ class OpenPort:
     application: Application
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EchoPort:
+    """A port of the device behind which an application sends back what it reads, as it reads it (RFC 862).
+
+    It reads a whole segment in one call, and sends it in one.
+    """
+
+    port: Port
+
+
 APPLICATIONS: Final = {
     "discard": "reads what it is sent, says nothing, and closes when it is told the end of the stream (RFC 863)",
     "holds": "reads what it is sent, says nothing, and never closes",
@@ -98,6 +108,7 @@ class Device:
     ports: Ports = Ports((20000, 59999))
     version: str = ""
     open: OpenPort | None = None
+    echo: EchoPort | None = None
     agent: Agent | None = None
     ssh: Ssh | None = None
     testability: Settings | None = None

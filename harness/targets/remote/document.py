@@ -20,6 +20,7 @@ from .device import (
     Agent,
     Application,
     Device,
+    EchoPort,
     Mac,
     Mtu,
     OpenPort,
@@ -70,6 +71,10 @@ def _discord(device: Device) -> list[tuple[str, str]]:
             found.append((name, wrong))
     if device.upper == "none" and device.open is None:
         found.append(("open", "missing; without an upper tester there has to be a port that is open"))
+    if device.echo is not None and device.upper != "none":
+        found.append(("echo", "goes with upper = 'none'"))
+    if device.echo is not None and device.open is not None and device.echo.port == device.open.port:
+        found.append(("echo.port", f"{device.echo.port} is the open port; allowed: another one"))
     return found
 
 
@@ -115,7 +120,7 @@ def _converter() -> Converter:
     converter.register_structure_hook_func(lambda kind: kind == Address,
                                            lambda raw, _: _address(raw, ipaddress.ip_address))
     converter.register_structure_hook_func(lambda kind: kind == tuple[str, ...], lambda raw, _: _words(raw))
-    for shape in (OpenPort, Agent, Ssh, Device):  # the last one takes the hooks of the others
+    for shape in (OpenPort, EchoPort, Agent, Ssh, Device):  # the last one takes the hooks of the others
         converter.register_structure_hook(shape, table_hook(shape, converter))
     return converter
 

@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from ...lower.echo import longest
 from ...lower.injector import Injector
 from ...upper.base import NotApplicable
 from ...wire import ip
+from ...wire import seq as arithmetic
 from ...wire.clock import SECOND, Event, RealClock
 from ...wire.codec import decode, encode
 from ...wire.errors import LinkError, UsageError
@@ -25,13 +27,16 @@ from ...wire.frame import Frame
 from ...wire.icmp import decode_icmp, encode_icmp
 from ...wire.neighbour import Neighbour
 from ...wire.onlink import hear, interface_index, link_of, owner_here, resolve, routes, who_has
-from ...wire.segment import ACK, RST, SYN, Flow, Segment
+from ...wire.segment import ACK, PSH, RST, SYN, Flow, Kind, Option, Segment
 from .device import Address, Device
 from .link import RemoteLink
 
 _ATTEMPTS: Final = 3
 _ANSWER_S: Final = 1.0
 _ECHO: Final = {"ipv4": (8, 0), "ipv6": (128, 129)}
+_UNLIMITED: Final = 65535
+_CONNECTIONS: Final = 3
+"""So many connections at a time a case has with an echo port at most."""
 _ARP: Final = b"\x08\x06"
 
 
@@ -188,6 +193,7 @@ class Proof:
         self._way = way
         self._injector = injector
         self.slowest_ns = 0
+        self._taken: dict[Flow, int] = {}
 
     def echo(self, family: str) -> bool:
         """True if the device answers an echo request."""
@@ -205,25 +211,78 @@ class Proof:
 
     def syn(self, family: str, port: int) -> str:
         """What a SYN to a port draws: `open`, `closed`, or `nothing`. What opens is reset at once."""
-        device = self._way.device
-        flow = Flow(local=given(device.injector(family)).packed, local_port=49152 + secrets.randbelow(16384),
-                    target=given(device.address(family)).packed, target_port=port)
-        syn = Segment(flags=SYN, seq=secrets.randbits(32), ack=0, window=65535, options=())
-
-        def answers(found: ip.Packet) -> bool:
-            segment = decode(found) if found.protocol == ip.TCP and not found.fragment else None
-            return segment is not None and (segment.source_port, segment.destination_port) == (port, flow.local_port)
-
-        packet = self._ask(encode(syn, flow), answers)
-        answer = decode(packet) if packet is not None else None
+        flow = self._flow(family, port)
+        answer = self._segment(flow, Segment(flags=SYN, seq=secrets.randbits(32), ack=0, window=65535, options=()))
         if answer is None:
             return "nothing"
         if answer.has(RST):
             return "closed"
         if answer.has(SYN | ACK):
-            reset = Segment(flags=RST, seq=answer.ack, ack=0, window=0, options=())
-            self._injector.send_packet(encode(reset, flow))
+            self._reset(flow, answer.ack)
         return "open"
+
+    def echoes(self, family: str, port: int) -> str:
+        """What is wrong with a port that is to send back what it is sent, "" for nothing.
+
+        Cases count on several connections at a time, and on a segment of any length that comes back in one.
+        """
+        slowest_ns = self.slowest_ns
+        opened: list[tuple[Flow, Segment]] = []
+        try:
+            for _ in range(_CONNECTIONS):
+                flow = self._flow(family, port)
+                mss = longest(flow, self._way.link.mtu, _UNLIMITED)
+                syn = Segment(flags=SYN, seq=secrets.randbits(32), ack=0, window=65535,
+                              options=(Option.of(Kind.MSS, mss.to_bytes(2, "big")),))
+                answer = self._segment(flow, syn)
+                if answer is None or not answer.has(SYN | ACK):
+                    return "draws no answer to a SYN" if answer is None else "is closed: it resets a SYN"
+                opened.append((flow, answer))
+            wrong = (self._not_echoed(flow, answer) for flow, answer in reversed(opened))
+            return next((what for what in wrong if what), "")
+        finally:
+            for flow, answer in opened:
+                # At the place up to which the device has taken what it was sent, as far as anybody knows.
+                self._reset(flow, self._taken.pop(flow, answer.ack))
+            self.slowest_ns = slowest_ns  # how soon an application reads is no matter of the path's
+
+    def _not_echoed(self, flow: Flow, answer: Segment) -> str:
+        """What is wrong with what comes back of two segments, one octet and the longest, sent one after the other."""
+        option = answer.option(Kind.MSS)
+        most = longest(flow, self._way.link.mtu, option.value if option is not None else None)
+        ours, theirs = answer.ack or 0, arithmetic.add(answer.seq or 0, 1)
+        for octets in (secrets.token_bytes(1), secrets.token_bytes(most)):
+            data = Segment(flags=ACK | PSH, seq=ours, ack=theirs, window=65535, options=(), payload=octets)
+            echo = self._segment(flow, data, data_at=theirs)
+            if echo is None:
+                return f"does not send back {len(octets)} octets"
+            ours = self._taken[flow] = arithmetic.add(ours, len(octets))
+            theirs = arithmetic.add(theirs, len(octets))
+            if echo.payload != octets:
+                came = len(echo.payload or b"")
+                return f"sends back {came} octets of {len(octets)} first" if came < len(octets) else "sends back others"
+        return ""
+
+    def _flow(self, family: str, port: int) -> Flow:
+        device = self._way.device
+        return Flow(local=given(device.injector(family)).packed, local_port=49152 + secrets.randbelow(16384),
+                    target=given(device.address(family)).packed, target_port=port)
+
+    def _segment(self, flow: Flow, sent: Segment, *, data_at: int | None = None) -> Segment | None:
+        """What a segment draws on its connection: the first one, or the first with data at that number, or nothing."""
+        port = flow.target_port
+
+        def answers(found: ip.Packet) -> bool:
+            segment = decode(found) if found.protocol == ip.TCP and not found.fragment else None
+            if segment is None or (segment.source_port, segment.destination_port) != (port, flow.local_port):
+                return False
+            return data_at is None or (bool(segment.payload) and segment.seq == data_at)
+
+        packet = self._ask(encode(sent, flow), answers)
+        return decode(packet) if packet is not None else None
+
+    def _reset(self, flow: Flow, number: int | None) -> None:
+        self._injector.send_packet(encode(Segment(flags=RST, seq=number, ack=0, window=0, options=()), flow))
 
     def _ask(self, packet: bytes, answers: Callable[[ip.Packet], bool]) -> ip.Packet | None:
         """Send it up to three times; what the first one draws of which `answers` is true."""

@@ -86,9 +86,20 @@ def _target(profile: Profile, spec: str, way: Way, injector: Injector, driver: D
     tolerance_ns = measure_tolerance(way.clock) + slowest_ns
     return RemoteTarget(name=spec, kind="remote", version=known.version, profile=known, clock=way.clock, link=way.link,
                         upper=driver.upper, injector=injector, timing=timing_of(known, tolerance_ns), ports=ports,
-                        ends=_both(ends), foresee=driver.foresee,
+                        ends=_both(ends), foresee=driver.foresee, feed=driver.feed, move=_mover(driver, ports),
                         closers=[way.ear.close, let_go, driver.close],
                         begin=driver.begin)
+
+
+def _mover(driver: Driver, ports: Ports) -> Callable[[bool], None] | None:
+    """Chooses the port that is open to the cases to come, if there are two."""
+    if (chosen := driver.move) is None:
+        return None
+
+    def move(other: bool) -> None:
+        ports.listening = chosen(other)
+
+    return move
 
 
 def _both(ends: dict[str, Addresses]) -> dict[str, Addresses]:
@@ -115,6 +126,11 @@ def prove(device: Device, file: str, proof: Proof, say: Say) -> int:
                 raise LinkError(f"{file}: remote.open: port {device.open.port} of {address} {what}; allowed: a port on "
                                 "which something listens for everybody")
             say(f"{family}: port {device.open.port} of {address} is open")
+        if device.echo is not None:
+            if (wrong := proof.echoes(family, device.echo.port)):
+                raise LinkError(f"{file}: remote.echo: port {device.echo.port} of {address} {wrong}; allowed: a port "
+                                "behind which each segment is sent back as it came (RFC 862)")
+            say(f"{family}: port {device.echo.port} of {address} sends back what it is sent")
         port = device.ports[0] + secrets.randbelow(device.ports[1] - device.ports[0])
         drawn = proof.syn(family, port)
         if drawn == "open":

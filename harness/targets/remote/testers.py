@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ...lower.case import Foresee
+from ...lower.case import Feed, Foresee
 from ...upper.base import UpperTester
 from .device import Device
 
@@ -29,7 +29,8 @@ class Driver:
     """An upper tester: `begin` is told of each case, `close` lets go of it.
 
     `said` is its hello in a few words, `version` the stack's if that is a part of it. `listening` is the port that is
-    open if no other can be opened, and `foresee` looks at what a case is about to send to it.
+    open if no other can be opened, and `foresee` looks at what a case is about to send to it. `feed` has what is behind
+    it send, and `move` chooses whether the cases to come meet another application, behind the port that it returns.
     """
 
     upper: UpperTester
@@ -39,15 +40,22 @@ class Driver:
     close: Callable[[], None] = _nothing
     listening: int | None = None
     foresee: Foresee | None = None
+    feed: Feed | None = None
+    move: Callable[[bool], int] | None = None
 
 
 def _nobody(device: Device, file: str) -> Driver:
     from .agentless import AgentlessUpperTester
 
     assert device.open is not None  # the document asks for it, as for the tables below
-    upper = AgentlessUpperTester(device.open)
-    return Driver(upper=upper, said=f"none: what port {device.open.port} ({device.open.application}) allows is tested",
-                  begin=upper.begin, listening=device.open.port, foresee=upper.foresee)
+    upper = AgentlessUpperTester(device.open, device.echo)
+    ports = f"port {device.open.port} ({device.open.application})"
+    if device.echo is None:
+        return Driver(upper=upper, said=f"none: what {ports} allows is tested", begin=upper.begin,
+                      listening=device.open.port, foresee=upper.foresee)
+    return Driver(upper=upper, said=f"none: what {ports} and port {device.echo.port} (echo) allow is tested",
+                  begin=upper.begin, listening=device.open.port, foresee=upper.foresee, feed=upper.feed,
+                  move=upper.move)
 
 
 def _agent(device: Device, file: str) -> Driver:
