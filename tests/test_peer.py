@@ -544,6 +544,27 @@ def test_a_repetition_after_we_acknowledged_is_unexpected(target, case, peer):
         case.finish()
 
 
+@pytest.mark.parametrize("ours", ["S. 1000:1000(0) ack 4", ". 0:1(1) ack 4"])
+def test_the_acknowledgement_of_what_has_to_be_dropped_does_not_count(target, case, peer, ours):
+    """It acknowledges nothing, so the target goes on repeating."""
+    repeated(target, peer, 0.0, 0.050)
+    peer.send(ours)
+    target.say(peer, ". 4:4(0) ack 1")
+    peer.expect(". 4:4(0) ack 1")
+    case.pause(0.060)
+    case.finish()
+    assert [step.mark for step in case.story.steps].count("allowed") == 1
+
+
+@pytest.mark.parametrize("ours", [". 1:1(0) ack 4", ". 0:2(2) ack 4", "P. 1:2(1) ack 4"])
+def test_the_acknowledgement_of_what_may_be_taken_counts(target, case, peer, ours):
+    repeated(target, peer, 0.0, 0.050)
+    peer.send(ours)
+    case.pause(0.060)
+    with pytest.raises(Mismatch, match="nothing more"):
+        case.finish()
+
+
 def test_an_acknowledgement_of_less_does_not_count(target, case, peer):
     repeated(target, peer, 0.0, 0.050)
     peer.send(". 1:1(0) ack 3")

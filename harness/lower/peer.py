@@ -152,7 +152,7 @@ class Peer:
             self.send_next = arithmetic.latest(self.send_next, end)
         self.opened = self.opened or segment.has(SYN)
         # Before our SYN nothing acknowledges anything: a target in SYN-SENT has to drop it (RFC 9293, 3.10.7.3).
-        if segment.has(ACK) and self.opened:
+        if segment.has(ACK) and self.opened and not self.account.has_to_drop(segment):
             self._history.acknowledged(segment.ack or 0, transmission)
 
     def insert(self, segment: Segment) -> None:

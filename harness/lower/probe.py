@@ -115,6 +115,16 @@ class Account:
         return (least is not None and self.their_end is not None and arithmetic.le(least, ack)
                 and arithmetic.le(ack, self.their_end))
 
+    def has_to_drop(self, segment: Segment) -> bool:
+        """True if the target must not take this segment of ours, nor its acknowledgement (RFC 9293, 3.10.7.4).
+
+        That is a SYN where the target has acknowledged one, and octets alone that it has acknowledged before.
+        """
+        if self.acked is None:
+            return False
+        end = arithmetic.add(segment.seq or 0, segment.length)
+        return segment.has(SYN) or (segment.length > 0 and arithmetic.le(end, self.acked))
+
     def window_is_open(self, number: int) -> bool:
         """True if by our last word the target may send this number of its own."""
         last = self.in_order
