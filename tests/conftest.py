@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,9 @@ from harness.requirements.catalogue import load
 from harness.targets.base import Target, addresses
 from harness.wire.errors import LinkError
 from harness.wire.netns import can_make_namespaces, enter_user_namespace
+
+if TYPE_CHECKING:
+    from remote_device import RemoteDevice
 
 pytest_plugins = ["pytester"]
 
@@ -69,6 +73,15 @@ def new_case(linux: Target) -> Iterator[MakeCase]:
     yield make
     for case in made:
         case.close()
+
+
+@pytest.fixture(scope="module")
+def device(rights: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteDevice]:
+    """A device of the module's own, reached as one on a bench, whose timers are short."""
+    from remote_device import remote_device
+
+    with remote_device(tmp_path_factory.mktemp("device"), short=True) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

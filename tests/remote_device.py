@@ -14,6 +14,7 @@ on for each name of `UPPERS`. The exit status is the command's.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -44,6 +45,10 @@ DISCARD: Final = 9
 ECHO: Final = 7
 AGENT_PORT: Final = 7070
 SSH_PORT: Final = 2222
+KNOWN: Final = {"pass", "not-applicable", "advice", "known-deviation"}
+"""The verdicts of a run in which nothing is wrong."""
+LIMIT_S: Final = 120
+"""How long a run of tcpqual against a device may take."""
 UPPERS: Final = ("none", "echo", "agent", "agent-c", "ssh", "testability", "testability-tcp", "testability-1.1",
                  "testability-tcp-1.1")
 """Target files by name: without an upper tester, and with an echo port beside, by the agent in Python and in C, by ssh,
@@ -203,6 +208,27 @@ class RemoteDevice:
         """Run a command in the tester's namespace."""
         with self.tester.entered():
             return subprocess.run(command, check=False, **options)
+
+    def tcpqual(self, order: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of tcpqual's in the tester's namespace, such as `target check`, and keep what it says."""
+        done: subprocess.CompletedProcess[str] = self.run(
+            [sys.executable, "-m", "harness", *order.split(), *words], capture_output=True, text=True, timeout=LIMIT_S)
+        return done
+
+    def play(self, file: Path, *words: str) -> tuple[int, dict[str, Any], str]:
+        """Run a part of the suite with that target file: exit status, results, and what was said."""
+        results = self.folder / "run" / "results.json"
+        results.unlink(missing_ok=True)
+        done = self.tcpqual("run", *words, "--target", str(file), "--results", str(results), "--no-allure")
+        return done.returncode, json.loads(results.read_text()) if results.exists() else {}, done.stdout + done.stderr
+
+    def verdicts(self, file: Path, *words: str) -> tuple[int, dict[str, list[Any]], str]:
+        """The same, but for the results the cases by their verdicts."""
+        status, results, said = self.play(file, *words)
+        found: dict[str, list[Any]] = {}
+        for case in results.get("cases", ()):
+            found.setdefault(case["verdict"], []).append(case)
+        return status, found, said
 
     def watched(self, command: Sequence[str], *acts: tuple[str, Callable[[], object]]) -> tuple[int, str]:
         """Run a command in the tester's namespace, and act when it says something: exit status, and what it said.

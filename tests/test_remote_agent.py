@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from agents import CC
@@ -20,41 +17,16 @@ from harness.targets.remote.ssh import command
 
 pytestmark = pytest.mark.skipif(doctor.missing("lab") is not None, reason=str(doctor.missing("lab")))
 
-LIMIT_S = 120
-KNOWN = {"pass", "not-applicable", "advice", "known-deviation"}
 SSH = pytest.param("ssh", marks=[
     pytest.mark.skipif(doctor.missing("ssh") is not None, reason=str(doctor.missing("ssh"))),
     pytest.mark.skipif(doctor.missing("sshd") is not None, reason=str(doctor.missing("sshd")))])
 AGENT_C = pytest.param("agent-c", marks=pytest.mark.skipif(CC is None, reason="no C compiler: apt-get install gcc"))
 
 
-@pytest.fixture(scope="module")
-def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteDevice]:
-    with remote_device(tmp_path_factory.mktemp("device"), short=True) as made:
-        yield made
-
-
-def run(device: RemoteDevice, order: str, *words: str) -> subprocess.CompletedProcess[str]:
-    done: subprocess.CompletedProcess[str] = device.run([sys.executable, "-m", "harness", *order.split(), *words],
-                                                        capture_output=True, text=True, timeout=LIMIT_S)
-    return done
-
-
-def play(device: RemoteDevice, file: Path, *words: str) -> tuple[int, dict[str, list[Any]], str]:
-    """Run a part of the suite: exit status, the cases by their verdicts, and what was said."""
-    results = device.folder / "run" / "results.json"
-    results.unlink(missing_ok=True)
-    done = run(device, "run", *words, "--target", str(file), "--results", str(results), "--no-allure")
-    found: dict[str, list[Any]] = {}
-    for case in json.loads(results.read_text())["cases"] if results.exists() else []:
-        found.setdefault(case["verdict"], []).append(case)
-    return done.returncode, found, done.stdout + done.stderr
-
-
 @pytest.mark.parametrize("upper", ["agent", AGENT_C, SSH])
 def test_everything_applies(device: RemoteDevice, upper: str) -> None:
     """Who has an agent has all that a socket API can do: nothing of these topics is not applicable."""
-    status, found, said = play(device, device.file(upper), "closed", "handshake", "close/states", "sequence")
+    status, found, said = device.verdicts(device.file(upper), "closed", "handshake", "close/states", "sequence")
     assert status == 0, said
     assert set(found) == {"pass", "known-deviation"}, said
     assert len(found["pass"]) > 290
@@ -62,13 +34,13 @@ def test_everything_applies(device: RemoteDevice, upper: str) -> None:
 
 def test_version_is_what_the_agent_says(device: RemoteDevice) -> None:
     """Entries of a ledger hold for the device's kernel, though the file says nothing of it."""
-    status, found, said = play(device, device.file("agent", version=""), "handshake/simultaneous_open")
+    status, found, said = device.verdicts(device.file("agent", version=""), "handshake/simultaneous_open")
     assert status == 0, said
     assert found["known-deviation"]
 
 
 def test_check_says_who_is_there(device: RemoteDevice) -> None:
-    done = run(device, "target check", str(device.file("agent", version="")))
+    done = device.tcpqual("target check", str(device.file("agent", version="")))
     assert done.returncode == 0, done.stderr
     assert "upper tester: tcpqual-agent (Python)" in done.stdout
     assert done.stdout.splitlines()[-1] == "the device can be tested"
@@ -81,7 +53,7 @@ def test_wrong_key_is_a_line(device: RemoteDevice) -> None:
     file = device.file("agent")
     (device.folder / "other").write_text("another key than the agent's")
     file.write_text(file.read_text().replace('key = "key"', 'key = "other"'))
-    status, found, said = play(device, file, "closed")
+    status, found, said = device.verdicts(file, "closed")
     assert (status, found) == (3, {}), said
     assert f"{file}: remote.agent: agent at {DEVICE['ipv4']}:{AGENT_PORT}" in said
     assert len(said.splitlines()) == 1
@@ -97,7 +69,7 @@ def test_no_agent_and_no_key(device: RemoteDevice, change: str, status: int, wro
     text = file.read_text().replace(f'port = {AGENT_PORT}, key = "key"', change if "port" in change else
                                     f"port = {AGENT_PORT}, {change}")
     file.write_text(text)
-    found, cases, said = play(device, file, "closed")
+    found, cases, said = device.verdicts(file, "closed")
     assert (found, cases) == (status, {}), said
     assert wrong in said
     assert len(said.splitlines()) == 1
@@ -115,7 +87,7 @@ def test_ssh_asks_nothing_and_says_what_is_wrong(device: RemoteDevice, upper: st
     file = device.file(upper)
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new))
-    status, found, said = play(device, file, "closed")
+    status, found, said = device.verdicts(file, "closed")
     assert (status, found) == (3, {}), said
     assert f"{file}: remote.ssh: " in said
     assert wrong in said

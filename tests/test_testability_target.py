@@ -3,57 +3,27 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-from remote_device import DEVICE, RemoteDevice, remote_device
+from remote_device import DEVICE, KNOWN, RemoteDevice
 
 from harness import doctor
 
 pytestmark = pytest.mark.skipif(doctor.missing("lab") is not None, reason=str(doctor.missing("lab")))
 
 WAYS = ("testability", "testability-tcp", "testability-1.1", "testability-tcp-1.1")
-KNOWN = {"pass", "not-applicable", "advice", "known-deviation"}
-LIMIT_S = 120
 PLENTY = ("handshake/passive", "close/states", "sequence")
 """A hundred cases that wait for nothing."""
-
-
-@pytest.fixture(scope="module")
-def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteDevice]:
-    with remote_device(tmp_path_factory.mktemp("device"), short=True) as made:
-        yield made
-
-
-def run(device: RemoteDevice, command: str, *words: str) -> subprocess.CompletedProcess[str]:
-    done: subprocess.CompletedProcess[str] = device.run([sys.executable, "-m", "harness", *command.split(), *words],
-                                                        capture_output=True, text=True, timeout=LIMIT_S)
-    return done
-
-
-def play(device: RemoteDevice, file: Path, *words: str) -> tuple[int, dict[str, list[Any]], str]:
-    """Run a part of the suite: exit status, the cases by their verdicts, and what was said."""
-    results = device.folder / "run" / "results.json"
-    results.unlink(missing_ok=True)
-    done = run(device, "run", *words, "--target", str(file), "--results", str(results), "--no-allure")
-    found: dict[str, list[Any]] = {}
-    for case in json.loads(results.read_text())["cases"] if results.exists() else []:
-        found.setdefault(case["verdict"], []).append(case)
-    return done.returncode, found, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_opening_closing_and_aborting(device: RemoteDevice, way: str) -> None:
     """Nothing fails of what passes where the kernel itself is asked, and much applies."""
-    status, found, said = play(device, device.file(way), "handshake/active", *PLENTY, "abort/abort", "--family",
-                               "ipv4")
+    status, found, said = device.verdicts(device.file(way), "handshake/active", *PLENTY, "abort/abort", "--family",
+                                          "ipv4")
     assert status == 0, said
     assert found.keys() <= KNOWN
     assert len(found["pass"]) > (60 if way.endswith("1.1") else 80), said
@@ -64,14 +34,14 @@ def test_opening_closing_and_aborting(device: RemoteDevice, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS[:2])
 def test_data_both_ways_over_ipv6(device: RemoteDevice, way: str) -> None:
-    status, found, said = play(device, device.file(way), "sequence", "options/mss", "fragments", "--family", "ipv6")
+    status, found, said = device.verdicts(device.file(way), "sequence", "options/mss", "fragments", "--family", "ipv6")
     assert status == 0, said
     assert found.keys() <= KNOWN
     assert len(found["pass"]) > 40, said
 
 
 def test_check_says_who_is_there(device: RemoteDevice) -> None:
-    done = run(device, "target check", str(device.file("testability-tcp-1.1")))
+    done = device.tcpqual("target check", str(device.file("testability-tcp-1.1")))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"AUTOSAR testability 1.1.0 at tcp {DEVICE['ipv4']} port " in done.stdout
 
@@ -80,7 +50,7 @@ def test_check_says_who_is_there(device: RemoteDevice) -> None:
 def test_a_module_that_is_not_there_is_a_line(device: RemoteDevice, way: str) -> None:
     file = device.file(way)
     device.stop_last()
-    status, found, said = play(device, file, "handshake/passive")
+    status, found, said = device.verdicts(file, "handshake/passive")
     assert (status, found) == (3, {}), said
     assert "remote.testability: testability module at" in said
 
@@ -119,7 +89,7 @@ def test_a_module_that_is_started_anew_in_a_run_is_reached_again(device: RemoteD
     """Over TCP that is seen in any case; over UDP in one that has sockets there."""
     file = device.file(way, answer_limit_s="0.5")
     with During(device, (after_cases(20), device.start_last_anew)):
-        status, found, said = play(device, file, *PLENTY, "--family", "ipv4")
+        status, found, said = device.verdicts(file, *PLENTY, "--family", "ipv4")
     errors = found.pop("error", [])
     assert found.keys() <= KNOWN, said
     assert (way == "testability-tcp") <= len(errors) < 10, said
@@ -135,7 +105,7 @@ def test_a_module_that_hangs_in_a_run_is_an_error_of_its_cases_alone(device: Rem
     process = device.last
     with During(device, (after_cases(20), lambda: process.send_signal(signal.SIGSTOP)),
                 (lambda journal: '"error"' in journal, lambda: process.send_signal(signal.SIGCONT))):
-        status, found, said = play(device, file, *PLENTY, "--family", "ipv4")
+        status, found, said = device.verdicts(file, *PLENTY, "--family", "ipv4")
     process.send_signal(signal.SIGCONT)
     errors = found.pop("error", [])
     assert found.keys() <= KNOWN, said
