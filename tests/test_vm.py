@@ -4,17 +4,14 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import struct
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from vm_runs import VM, run, run_own
 
-from harness import doctor
 from harness.targets.base import TARGET, packed
 from harness.targets.profile import load_profile
 from harness.targets.registry import clock_of, describe, make_target, parse_spec
@@ -30,10 +27,7 @@ from harness.upper.messages import Op, endpoint
 from harness.wire.clock import SECOND
 from harness.wire.errors import TargetError, UsageError
 
-ROOT = Path(__file__).parents[1]
 BANNER = b"6.1.0-56-amd64 (builder@example) #1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-11-16)"
-VM = pytest.mark.skipif(doctor.missing("vm") is not None, reason=str(doctor.missing("vm")))
-LIMIT_S = 240
 MS = SECOND // 1000
 
 
@@ -310,16 +304,7 @@ def test_kvm_is_tried_once_and_the_answer_kept(cache: Path, monkeypatch: pytest.
 
 # -- whole runs -------------------------------------------------------------------------------------------------------
 
-CASES = '''# SPDX-License-Identifier: GPL-2.0-or-later
-from harness.authoring import covers
-
-RULE = "RFC9293-U-RST-CLOSED-NOACK"
-
-
-def refused(peer):
-    peer.send("S 0:0(0) win 65535 <mss 1460>")
-    peer.expect("R. 0:0(0) ack 1")
-
+DYING = '''
 
 @covers(RULE)
 def test_1_before(peer):
@@ -352,32 +337,21 @@ def test_5_after(peer, listener):
 '''
 
 
-def run(results: Path, *words: str) -> tuple[int, list[dict[str, Any]], str]:
-    done = subprocess.run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--target", spec(), "--verdicts",
-                           "--results", str(results), *words], cwd=ROOT, capture_output=True, text=True, check=False,
-                          timeout=LIMIT_S, env={**os.environ, "CI": "1"})
-    assert results.exists(), done.stdout + done.stderr
-    return done.returncode, json.loads(results.read_text())["cases"], done.stdout
-
-
 def spec() -> str:
     return f"vm:{images()[0].name}"
 
 
 @VM
 def test_cases_on_a_guest(tmp_path: Path) -> None:
-    status, cases, said = run(tmp_path / "results.json", "cases/closed/test_reset.py", "-k",
-                              "closed_once_its_listener or syn_is_refused")
-    assert [case["verdict"] for case in cases] == ["pass"] * 6, said
+    status, results, said = run(spec(), tmp_path / "results.json", "cases/closed/test_reset.py", "-k",
+                                "closed_once_its_listener or syn_is_refused")
+    assert [case["verdict"] for case in results["cases"]] == ["pass"] * 6, said
     assert status == 0
 
 
 @VM
 def test_a_guest_that_panics_or_hangs_is_an_error_of_its_case_alone(tmp_path: Path) -> None:
-    folder = tmp_path / "cases"
-    folder.mkdir()
-    (folder / "test_dying.py").write_text(CASES)
-    status, cases, said = run(tmp_path / "results.json", str(folder), "--family", "ipv4")
+    status, cases, said = run_own(spec(), tmp_path, DYING)
     verdicts = {case["id"].rpartition("::")[2]: case for case in cases}
     assert [case["verdict"] for case in cases] == ["pass", "error", "pass", "error", "pass"], said
     assert status == 3

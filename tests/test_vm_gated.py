@@ -3,19 +3,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import socket
 import struct
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from vm_runs import VM, run, run_own
 
-from harness import doctor
 from harness.targets.registry import clock_of, make_target, most_hours, parse_spec
 from harness.targets.uml import canonical
 from harness.targets.vm import gate as gates
@@ -23,10 +19,6 @@ from harness.targets.vm.gate import Gate, GuestEnded
 from harness.targets.vm.images import images
 from harness.wire.clock import SECOND
 from harness.wire.errors import TargetError, UsageError
-
-ROOT = Path(__file__).parents[1]
-VM = pytest.mark.skipif(doctor.missing("vm") is not None, reason=str(doctor.missing("vm")))
-LIMIT_S = 300
 
 
 class Machine:
@@ -104,16 +96,7 @@ def test_virtual_time_makes_a_gated_target_of_a_virtual_machine() -> None:
 
 # -- on a guest -------------------------------------------------------------------------------------------------------
 
-CASES = '''# SPDX-License-Identifier: GPL-2.0-or-later
-from harness.authoring import covers, slow
-
-RULE = "RFC9293-U-RST-CLOSED-NOACK"
-
-
-def refused(peer):
-    peer.send("S 0:0(0) win 65535 <mss 1460>")
-    peer.expect("R. 0:0(0) ack 1")
-
+DYING = '''
 
 @covers(RULE)
 def test_1_panic(peer, target):
@@ -138,14 +121,6 @@ def spec() -> str:
     return f"gated:{images()[0].name}"
 
 
-def run(results: Path, *words: str) -> tuple[int, dict[str, Any], str]:
-    done = subprocess.run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--target", spec(), "--verdicts",
-                           "--family", "ipv4", "--results", str(results), *words], cwd=ROOT, capture_output=True,
-                          text=True, check=False, timeout=LIMIT_S, env={**os.environ, "CI": "1"})
-    assert results.exists(), done.stdout + done.stderr
-    return done.returncode, json.loads(results.read_text()), done.stdout
-
-
 @VM
 def test_the_clock_of_a_guest_skips_and_stops_where_it_should() -> None:
     assert not parse_spec(spec()).short
@@ -166,7 +141,8 @@ def test_the_clock_of_a_guest_skips_and_stops_where_it_should() -> None:
 
 @VM
 def test_default_timers_on_a_guest(tmp_path: Path) -> None:
-    status, results, said = run(tmp_path / "results.json", "cases/retransmission/test_synack.py")
+    status, results, said = run(spec(), tmp_path / "results.json", "cases/retransmission/test_synack.py",
+                                "--family", "ipv4")
     assert {case["verdict"] for case in results["cases"]} <= {"pass", "known"}, said
     assert (status, results["run"]["clock"], results["target"]["kind"]) == (0, "skipping", "gated")
     assert max(case["duration_s"] for case in results["cases"]) > 10, "the default time-outs were waited for"
@@ -174,11 +150,8 @@ def test_default_timers_on_a_guest(tmp_path: Path) -> None:
 
 @VM
 def test_a_gated_guest_that_panics_is_an_error_of_its_case_alone(tmp_path: Path) -> None:
-    folder = tmp_path / "cases"
-    folder.mkdir()
-    (folder / "test_dying.py").write_text(CASES)
-    status, results, said = run(tmp_path / "results.json", str(folder))
-    assert [case["verdict"] for case in results["cases"]] == ["error", "pass"], said
+    status, cases, said = run_own(spec(), tmp_path, DYING)
+    assert [case["verdict"] for case in cases] == ["error", "pass"], said
     assert status == 3
-    panic = results["cases"][0]
+    panic = cases[0]
     assert "Kernel panic - not syncing" in panic["reason"] or "Kernel panic - not syncing" in panic["log"]

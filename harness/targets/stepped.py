@@ -6,10 +6,14 @@ from __future__ import annotations
 import ipaddress
 from collections import deque
 from collections.abc import Collection
+from typing import Final
 
 from ..wire.frame import Frame
 from ..wire.link import Network
 from .base import PHANTOM_MAC, TARGET_MAC
+
+_IP: Final = (b"\x08\x00", b"\x86\xdd")
+_ETHERNET: Final = 14
 
 
 class SteppedLink:
@@ -40,6 +44,10 @@ class SteppedLink:
         if len(destination) not in (4, 16):
             return False
         return any(ipaddress.ip_address(destination) in network for network in self._ignored)
+
+    def hears(self, frame: bytes) -> bool:
+        """False for a frame with an IP packet to an address that is not to be heard."""
+        return frame[12:14] not in _IP or not self.is_ignored(frame[_ETHERNET:])
 
     def recv_frame(self) -> Frame | None:
         """The stack's next frame, or None."""

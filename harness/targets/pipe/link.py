@@ -78,7 +78,7 @@ class PipeLink(SteppedLink):
     def _take(self) -> None:
         for sent_ns, packet in self._conversation.packets:
             frame = packet if self._conversation.hello.ethernet else self._framed(packet)
-            if frame[12:14] not in _IP or not self.is_ignored(frame[_ETHERNET:]):
+            if self.hears(frame):
                 self.inbox.append(Frame(data=frame, stamp_ns=sent_ns + _DELAY_NS))
         self._conversation.packets.clear()
 

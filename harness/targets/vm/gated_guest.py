@@ -19,11 +19,9 @@ from ...wire.frame import Frame
 from ..namespace import MTU
 from ..stepped import SteppedLink
 from .gate import COUNTED, MOST_FRAMES, MOST_WORDS, Gate, GuestEnded, Turn
-from .guest import ATTEMPTS, Recipe
+from .guest import Recipe, booted
 from .machine import Machine
 
-_IP: Final = (b"\x08\x00", b"\x86\xdd")
-_ETHERNET: Final = 14
 _ANSWER_NS: Final = 10_000_000
 """So long an agent may think before the guest stands still again, to be let run once more."""
 
@@ -63,13 +61,7 @@ class GatedGuest:
     def connect(self) -> ByteStream:
         """Boot a guest, the one before being ended; returns the stream to its agent. Raises TargetError."""
         self.close()
-        for attempt in range(ATTEMPTS):
-            try:
-                self._boot()
-                break
-            except TargetError:
-                if attempt == ATTEMPTS - 1:
-                    raise
+        booted(self._boot)
         self._answers.clear()
         self._near, self._far = socket.socketpair()
         self._near.setblocking(False)
@@ -159,7 +151,7 @@ class GatedLink(SteppedLink):
     def take(self, frames: Sequence[Frame]) -> None:
         """What the guest has sent."""
         for frame in frames:
-            if frame.data[12:14] not in _IP or not self.is_ignored(frame.data[_ETHERNET:]):
+            if self.hears(frame.data):
                 self.inbox.append(frame)
 
     def send_bytes(self, frame: bytes) -> None:

@@ -6,8 +6,10 @@ A boot is tried twice: an emulated processor that is starved fails in boot now a
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from ...upper.streams import ByteStream, over_socket
 from ...wire.errors import TargetError
@@ -22,9 +24,10 @@ from .programs import programs
 
 BOOT_S: Final = 60.0
 """How long a boot may take: 2 s on an idle machine, 30 s were seen where ten booted on two busy processors."""
-ATTEMPTS: Final = 2
+_ATTEMPTS: Final = 2
 _AGENT: Final = ("/agent", "--stdio")
 _GATE: Final = ("/gate", *_AGENT)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,14 @@ class Recipe:
         raise TargetError(f"the guest {self.image.name} {what}; its console: {words}")
 
 
+def booted(boot: Callable[[], T]) -> T:
+    """What a boot comes to, which is tried twice. Raises TargetError."""
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(TargetError):
+            return boot()
+    return boot()
+
+
 class Guest:
     """One guest after the other, for one link and one clock; `connect` begins the next one."""
 
@@ -74,14 +85,7 @@ class Guest:
     def connect(self) -> ByteStream:
         """Boot a guest, the one before being ended; returns the stream to its agent. Raises TargetError."""
         self.close()
-        for attempt in range(ATTEMPTS):
-            try:
-                self.machine = self._recipe.boot(self._accelerator)
-                break
-            except TargetError:
-                if attempt == ATTEMPTS - 1:
-                    raise
-        assert self.machine is not None
+        self.machine = booted(lambda: self._recipe.boot(self._accelerator))
         self._link.attend(self.machine.link)
         self._clock.watch(self.machine.pid)
         stream = over_socket(self.machine.port, f"the guest {self._recipe.image.name}")

@@ -23,8 +23,6 @@ from ..stepped import SteppedLink
 
 _MAX_FRAME: Final = 65536
 _ROOM_S: Final = 5.0
-_IP: Final = (b"\x08\x00", b"\x86\xdd")
-_ETHERNET: Final = 14
 _SO_TIMESTAMPNS: Final = 35
 _STAMP: Final = struct.Struct("qq")
 _ANCILLARY: Final = socket.CMSG_SPACE(_STAMP.size)
@@ -42,8 +40,8 @@ class GuestLink(SteppedLink):
     def __init__(self, *, now: Callable[[], int], instant: Callable[[int], int], alive: Callable[[], None]) -> None:
         super().__init__()
         self._now = now
+        self.alive = alive
         self._instant = instant
-        self._alive = alive
         self._socket: socket.socket | None = None
         # A descriptor that stays the same from one guest to the next.
         self._ready = select.epoll()
@@ -90,7 +88,7 @@ class GuestLink(SteppedLink):
                 return None  # nothing yet, or nothing more
             if not frame:
                 return None
-            if frame[12:14] not in _IP or not self.is_ignored(frame[_ETHERNET:]):
+            if self.hears(frame):
                 return Frame(data=frame, stamp_ns=self._stamp(ancillary))
         return None
 
@@ -114,7 +112,7 @@ class GuestLink(SteppedLink):
 
     def lost(self) -> int:
         """Nothing is lost on a link to a guest that lives. Raises TargetError if it does not."""
-        self._alive()
+        self.alive()
         return 0
 
     def close(self) -> None:
