@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Groups of commands, as `tcpqual` has them at every level."""
+"""What the commands of `tcpqual` have in common at every level: their groups, and the tables that they print."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Final
+
 import click
+
+_UNITS: Final = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
 class CommandGroup(click.Group):
@@ -19,3 +24,23 @@ class CommandGroup(click.Group):
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             ctx.fail(f"{args[0]!r}: no such command; there are {', '.join(self.commands)}")
         return super().resolve_command(ctx, args)
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table, whose columns are as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def size(octets: int) -> str:
+    """A number of octets as people read it."""
+    for unit, word in _UNITS:
+        if octets >= unit:
+            return f"{octets / unit:.1f} {word}"
+    return f"{octets} octets"
+
+
+def minute(date: str) -> str:
+    """An ISO date as people read it, to the minute."""
+    return date[:16].replace("T", " ")

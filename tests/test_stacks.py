@@ -301,8 +301,8 @@ def test_commands(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split() for line in run("list").splitlines()] == [
         ["name", "version", "target", "state", "size", "built", "sources"],
         ["toy", "1.0", "toy", "not", "built"], ["toy", "2.0", "toy:2.0", "not", "built"]]
-    assert run("build", "toy=2.0") == "toy 2.0 built in 0 s: 0.0 KiB, from toy 2.0\n"
-    assert run("build", "toy=2.0") == "toy 2.0 is up to date: 0.0 KiB, from toy 2.0\n"
+    assert run("build", "toy=2.0") == "toy 2.0 built in 0 s: 10 octets, from toy 2.0\n"
+    assert run("build", "toy=2.0") == "toy 2.0 is up to date: 10 octets, from toy 2.0\n"
     first, second = json.loads(run("list", "--json"))
     assert (first["state"], first["size"], second["state"], second["target"]) == ("not built", None, "built", "toy:2.0")
     assert Path(second["program"]).is_file()

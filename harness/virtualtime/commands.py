@@ -11,11 +11,10 @@ from typing import Final
 import click
 
 from ..wire.errors import UsageError
-from ..words import CommandGroup
+from ..words import CommandGroup, minute, size, table
 
 _RELEASE: Final = "6.12"
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
-_UNITS: Final = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
 def complete_kernel(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -74,10 +73,10 @@ def build(release: str | None, source: Path | None, name: str | None, jobs: int 
     if done.lost:
         click.echo(f"tcpqual: {made.release} has no option {', '.join(done.lost)}; cases that need it will say so",
                    err=True)
-    size = _size(made.binary.stat().st_size)
+    space = size(made.binary.stat().st_size)
     took = f"{done.compiled} file{'s' if done.compiled != 1 else ''} made in {time.monotonic() - began_s:.0f} s"
     what = "is up to date" if done.up_to_date else f"built, {took}"
-    click.echo(f"kernel {made.name} {what}: {made.release}, HZ {made.hz}, {size}, from {made.source}")
+    click.echo(f"kernel {made.name} {what}: {made.release}, HZ {made.hz}, {space}, from {made.source}")
     return 0
 
 
@@ -99,11 +98,10 @@ def list_(as_json: bool) -> int:
         click.echo("no kernel is built; build one with `tcpqual kernel build`")
         return 0
     rows = [("name", "release", "HZ", "size", "built", "source")]
-    rows += [(one.name, one.release, str(one.hz), _size(one.binary.stat().st_size), one.built[:16].replace("T", " "),
-              one.source) for one in known]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    for row in rows:
-        click.echo("  ".join([*(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)), row[5]]))
+    rows += [(one.name, one.release, str(one.hz), size(one.binary.stat().st_size), minute(one.built), one.source)
+             for one in known]
+    for line in table(rows):
+        click.echo(line)
     return 0
 
 
@@ -116,7 +114,7 @@ def remove(names: tuple[str, ...]) -> int:
 
     chosen = tuple(dict.fromkeys(_checked(name) for name in names))
     freed = builder.remove(chosen, Progress(sys.stderr))
-    click.echo(f"removed {', '.join(chosen)}; {_size(freed)} freed")
+    click.echo(f"removed {', '.join(chosen)}; {size(freed)} freed")
     return 0
 
 
@@ -159,10 +157,3 @@ def _checked(name: str) -> str:
     if not re.fullmatch(_NAME, name):
         raise UsageError(f"--name {name!r}: letters, digits and . _ + - only, a letter or digit first")
     return name
-
-
-def _size(octets: int) -> str:
-    for unit, word in _UNITS:
-        if octets >= unit:
-            return f"{octets / unit:.1f} {word}"
-    return f"{octets} octets"

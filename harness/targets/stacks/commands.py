@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import click
 
+from ...words import minute, size, table
 from ..pipe.commands import target as target
-
-_MIB = 1 << 20
 
 
 def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -44,7 +43,7 @@ def build(what: tuple[str, ...], again: bool) -> int:
 
         stack, new = make(each, tell, again=again)
         state = f"built in {time.monotonic() - began_s:.0f} s" if new else "is up to date"
-        click.echo(f"{stack.name} {stack.version} {state}: {_size(stack.program.stat().st_size)}, "
+        click.echo(f"{stack.name} {stack.version} {state}: {size(stack.program.stat().st_size)}, "
                    f"from {', '.join(stack.sources)}")
     return 0
 
@@ -67,19 +66,18 @@ def list_(as_json: bool) -> int:
         spec = known.name if version == known.default else f"{known.name}:{version}"
         missing = known.missing()
         state = "built" if stack else "old" if stacks else f"needs {' '.join(missing)}" if missing else "not built"
-        size = stack.program.stat().st_size if stack else None
-        rows.append((known.name, version, spec, state, _size(size) if size is not None else "",
-                     stack.built[:16].replace("T", " ") if stack else "", ", ".join(stack.sources) if stack else ""))
+        octets = stack.program.stat().st_size if stack else None
+        rows.append((known.name, version, spec, state, size(octets) if octets is not None else "",
+                     minute(stack.built) if stack else "", ", ".join(stack.sources) if stack else ""))
         found.append({"name": known.name, "title": known.title, "version": version, "target": spec, "state": state,
-                      "missing": missing, "size": size, "built": stack.built if stack else None,
+                      "missing": missing, "size": octets, "built": stack.built if stack else None,
                       "sources": list(stack.sources) if stack else [], "key": stack.key if stack else None,
                       "program": str(stack.program) if stack else None})
     if as_json:
         click.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return 0
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in table(rows):
+        click.echo(line)
     return 0
 
 
@@ -90,9 +88,5 @@ def remove(what: tuple[str, ...]) -> int:
     from .build import remove as delete
 
     freed = delete(what)
-    click.echo(f"removed {', '.join(what)}; {_size(freed)} freed")
+    click.echo(f"removed {', '.join(what)}; {size(freed)} freed")
     return 0
-
-
-def _size(octets: int) -> str:
-    return f"{octets / _MIB:.1f} MiB" if octets >= _MIB else f"{octets / 1024:.1f} KiB"

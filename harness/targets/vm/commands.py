@@ -3,13 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import click
 
-from ...words import CommandGroup
-
-_MIB: Final = 1 << 20
+from ...words import CommandGroup, minute, size, table
 
 
 def complete_image(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -45,7 +41,7 @@ def fetch(names: tuple[str, ...]) -> int:
     for name in dict.fromkeys(names):
         image, new = bring(name, tell if sys.stderr.isatty() else lambda what: None)
         click.echo(f"kernel {image.name} {'fetched' if new else 'is up to date'}: {image.release}, HZ {image.hz}, "
-                   f"{image.size / _MIB:.1f} MiB, from {image.source}")
+                   f"{size(image.size)}, from {image.source}")
     # What else a guest needs is built now, where somebody waits anyway.
     programs()
     return 0
@@ -69,11 +65,9 @@ def list_(as_json: bool) -> int:
         click.echo("no kernel is fetched; fetch one with `tcpqual vm fetch 6.1`")
         return 0
     rows = [("name", "release", "HZ", "size", "fetched", "source")]
-    rows += [(one.name, one.release, str(one.hz), f"{one.size / _MIB:.1f} MiB", one.fetched[:16].replace("T", " "),
-              one.source) for one in known]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    for row in rows:
-        click.echo("  ".join([*(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)), row[5]]))
+    rows += [(one.name, one.release, str(one.hz), size(one.size), minute(one.fetched), one.source) for one in known]
+    for line in table(rows):
+        click.echo(line)
     return 0
 
 
@@ -89,6 +83,5 @@ def remove(names: tuple[str, ...]) -> int:
     freed = sum(image.size for image in chosen)
     for image in chosen:
         shutil.rmtree(images_folder() / image.name)
-    click.echo(f"removed {', '.join(image.name for image in chosen)}; "
-               f"{freed / _MIB:.1f} MiB freed")
+    click.echo(f"removed {', '.join(image.name for image in chosen)}; {size(freed)} freed")
     return 0
