@@ -84,11 +84,9 @@ def test_two_workers_are_refused(device: RemoteDevice) -> None:
 
 
 def test_what_an_echo_port_allows(device: RemoteDevice) -> None:
-    file = device.file("echo")
-    status, results, said = play(device, "retransmission/data", "window", "sequence/accounting", file=file)
+    status, results, said = device.play(device.file("echo"), "retransmission/data", "window", "sequence/accounting")
     assert status == 0, said
-    found = verdicts(results)
-    assert set(found) <= {"pass", "not-applicable", "known-deviation"}
+    assert {case["verdict"] for case in results["cases"]} <= {"pass", "not-applicable", "known-deviation"}
     passed = {case["id"] for case in results["cases"] if case["verdict"] == "pass"}
     assert {"retransmission/data::back_off_stays_until_something_is_measured",
             "window/zero_window::nothing_but_probes_enters_a_closed_window",
@@ -106,7 +104,7 @@ def test_what_an_echo_port_allows(device: RemoteDevice) -> None:
 def test_port_that_is_no_echo_port_is_told(device: RemoteDevice, does: str, wrong: str) -> None:
     device.start(sys.executable, str(Path(__file__).with_name("open_port.py")), does, "77")
     try:
-        status, results, said = play(device, "closed", file=device.file("none", echo="{ port = 77 }"))
+        status, results, said = device.play(device.file("none", echo="{ port = 77 }"), "closed")
     finally:
         device.stop_last()
     assert (status, results) == (3, {}), said
@@ -114,8 +112,7 @@ def test_port_that_is_no_echo_port_is_told(device: RemoteDevice, does: str, wron
 
 
 def test_target_check_tells_of_the_echo_port(device: RemoteDevice) -> None:
-    done = device.run([sys.executable, "-m", "harness", "target", "check", str(device.file("echo"))],
-                      capture_output=True, text=True, timeout=LIMIT_S)
+    done = device.tcpqual("target check", str(device.file("echo")))
     assert done.returncode == 0, done.stderr
     assert "ipv6: port 7 of 2001:db8::1 sends back what it is sent" in done.stdout
     assert "none: what port 9 (discard) and port 7 (echo) allow is tested" in done.stdout
