@@ -286,10 +286,26 @@ def _(connection: Connection, size: int, *, at_once: bool) -> None:
 
 
 @_method("no-delayed-acknowledgement", Connection, "plan_acknowledgement",
-         case="acknowledgement/delayed::two_small_segments_share_an_acknowledgement", breaks="RFC9293-MUST-58")
+         case="acknowledgement/delayed::two_small_segments_share_an_acknowledgement", breaks="RFC9293-SHLD-18")
 def _(connection: Connection, size: int, *, at_once: bool) -> None:
     """Every segment is acknowledged at once."""
     connection.ack_due = True
+
+
+@_method("acknowledgements-one-by-one", Connection, "plan_acknowledgement",
+         case="acknowledgement/delayed::two_small_segments_share_an_acknowledgement", breaks="RFC9293-MUST-58")
+def _(connection: Connection, size: int, *, at_once: bool) -> None:
+    """What waits to be acknowledged is so by itself after a while, though the next segment has come."""
+    Connection.plan_acknowledgement(connection, size, at_once=at_once)
+    number = connection.rcv_nxt
+
+    def acknowledge() -> None:
+        if connection.ack_timer.running and seq.diff(connection.rcv_nxt, number) <= size:
+            connection.emit(Segment(flags=ACK, seq=connection.ack_number(), ack=number, urgent=0, payload=b"",
+                                    window=connection.window_field(False, ACK),
+                                    options=tuple(connection.later_options(ACK))))
+
+    connection.stack.timers.make(acknowledge).set(connection.stack.now_ns + 50_000_000)
 
 
 DEFECTS: Final = tuple(_MISTAKES.found)
