@@ -13,16 +13,17 @@ from typing import Final
 from ..recipe import Recipe, Workshop, compiles, kit
 
 _LIBRARY: Final = "libslirp.so.0"
+_PARTS: Final = ("slirp.c", "lines.c", "sockets.c", "host.c")
 
 
 def _make(shop: Workshop) -> None:
     root = shop.packages("libslirp-dev", "libslirp0")
     library = next(root.glob(f"usr/lib/*/{_LIBRARY}"))
     shutil.copy(library, shop.program.parent / _LIBRARY)  # and it is found beside the program
-    shop.tell("compiling 2 files")
+    shop.tell(f"compiling {len(_PARTS)} files")
     shop.run("gcc", "-std=c99", "-O1", "-g", "-Wall", "-Werror", f"-ffile-prefix-map={shop.adapter}/=",
              f"-I{root / 'usr/include'}", f"-I{root / 'usr/include/slirp'}", f"-I{kit()}", "-o", str(shop.program),
-             str(shop.adapter / "slirp.c"), str(shop.adapter / "host.c"),
+             *(str(shop.adapter / part) for part in _PARTS),
              f"-L{shop.program.parent}", f"-l:{_LIBRARY}", "-Wl,-rpath,$ORIGIN")
 
 
