@@ -149,6 +149,27 @@ def test_a_resets_payload_is_outside_every_window():
     assert broken(opened(window=0), Segment(flags=RST, seq=at(THEIRS, 1), payload=b"reason")) == []
 
 
+def test_an_acknowledgement_does_not_go_back():
+    oracle = opened()
+    oracle.sent(Segment(flags=ACK, seq=at(OURS, 1), ack=at(THEIRS, 1), window=65535, payload=bytes(10)))
+    assert broken(oracle, data(1, 0, ack=11, flags=ACK, window=990)) == []
+    assert broken(oracle, data(1, 10, ack=11, window=990)) == []
+    assert broken(oracle, data(1, 10, ack=10, window=991)) == ["RFC9293-U-ACCEPT"]
+    assert broken(oracle, data(11, 0, ack=0, flags=RST | ACK)) == []
+
+
+def test_a_repeated_syn_ack_does_not_go_back():
+    again = Segment(flags=SYN | ACK, seq=THEIRS, ack=at(OURS, 0), window=1000, options=())
+    assert broken(opened(), again) == ["RFC9293-U-ACCEPT"]
+
+
+def test_another_connection_acknowledges_anew():
+    oracle = opened()
+    oracle.sent(Segment(flags=SYN, seq=at(OURS, -5000), window=65535, options=(mss(1460),)))
+    again = Segment(flags=SYN | ACK, seq=at(THEIRS, 9999), ack=at(OURS, -4999), window=1000, options=())
+    assert broken(oracle, again) == []
+
+
 def test_the_right_edge_is_not_taken_back():
     oracle = opened()
     oracle.sent(Segment(flags=ACK, seq=at(OURS, 1), ack=at(THEIRS, 1), window=1000, payload=bytes(100)))

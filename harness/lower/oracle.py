@@ -66,6 +66,7 @@ class Oracle:
         self._target_scale: int | None = None
         self._target_timestamps = False
         self._target_edge: int | None = None
+        self._last_ack: int | None = None
         self._last_stamp: int | None = None
         self._last_stamp_ns = 0
         self._opened = False
@@ -130,6 +131,8 @@ class Oracle:
             self._last_stamp, self._last_stamp_ns = stamps[0], segment.stamp_ns or 0
         if segment.has(ACK):
             self._target_edge = self._right_edge(segment)
+            ack = segment.ack or 0
+            self._last_ack = ack if self._last_ack is None else arithmetic.latest(self._last_ack, ack)
 
     def _goes_back(self, stamp: int, segment: Segment) -> bool:
         """True if a time stamp is older than the last one that came, unless that is too long ago to be compared."""
@@ -171,6 +174,13 @@ class Oracle:
                 arithmetic.lt(self._sent_end, segment.ack or 0):
             yield Violation(requirement="RFC9293-U-ACCEPT", fields=("ack",),
                             expected="an acknowledgement of no more than was sent")
+
+    def _acknowledgement_forward(self, segment: Segment) -> Iterator[Violation]:
+        """RCV.NXT never goes back (RFC 9293, 3.3.1), and all but a reset acknowledge it."""
+        if segment.has(ACK) and not segment.has(RST) and self._last_ack is not None and \
+                arithmetic.lt(segment.ack or 0, self._last_ack):
+            yield Violation(requirement="RFC9293-U-ACCEPT", fields=("ack",),
+                            expected="an acknowledgement that does not go back")
 
     def _segment_size(self, segment: Segment) -> Iterator[Violation]:
         size = len(segment.payload or b"")
@@ -264,7 +274,7 @@ class Oracle:
 
 INVARIANTS: Final[tuple[Callable[[Oracle, Segment], Iterator[Violation]], ...]] = (
     Oracle._checksum, Oracle._data_offset, Oracle._reserved_bits, Oracle._ack_bit, Oracle._acknowledgement,
-    Oracle._segment_size, Oracle._inside_window, Oracle._edge_not_taken_back, Oracle._option_lengths, Oracle._padding,
+    Oracle._acknowledgement_forward, Oracle._segment_size, Oracle._inside_window, Oracle._edge_not_taken_back, Oracle._option_lengths, Oracle._padding,
     Oracle._options_of_syn, Oracle._timestamps_agreed, Oracle._timestamps_forward, Oracle._urgent_pointer, Oracle._ttl,
     Oracle._ecn_off, Oracle._ip_checksum,
 )
