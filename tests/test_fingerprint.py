@@ -106,8 +106,9 @@ def test_nothing_pinned_is_nothing_found() -> None:
 
 
 def test_every_pin_is_described_and_linux_pins_them_all() -> None:
+    """But for one: in Linux a connection's reset has the window that its next segment would have had."""
     assert sorted(term.name for term in PINS) == sorted(Pins.__dataclass_fields__)
-    assert set(LINUX.fingerprint) == {term.name for term in PINS}
+    assert set(LINUX.fingerprint) == {term.name for term in PINS} - {"abort_window"}
     assert LINUX.pins(ipv6=False) != LINUX.pins(ipv6=True)
 
 
@@ -261,6 +262,24 @@ def test_the_window_of_a_reset_that_no_connection_sends() -> None:
     assert exchange.hear(RST, ack=None, window=1) == ["reset_window: win 0 / win 1"]
     assert exchange.hear(RST | ACK, seq=-THEIRS, window=1) == ["reset_window: win 0 / win 1"]
     assert exchange.hear(RST | ACK, seq=1, window=1) == []
+
+
+def test_the_window_of_a_reset_that_a_connection_sends() -> None:
+    exchange = Exchange(abort_window=0, right_edge_octets=200).opened(window=1000)
+    assert exchange.hear(RST | ACK, seq=1, window=0) == []
+    assert exchange.hear(RST | ACK, seq=1, window=1) == ["abort_window: win 0 / win 1"]
+    assert Exchange(abort_window=0).hear(RST | ACK, seq=-THEIRS, window=1) == []
+    assert Exchange(right_edge_octets=200).opened(window=1000).hear(RST | ACK, seq=1, window=0) == [
+        "right_edge_octets: win 1000 / win 0"]
+
+
+@pytest.mark.parametrize(("rounding", "due"), [(None, 251), ("up", 251), ("down", 250)])
+def test_a_window_is_rounded_to_its_scale(rounding: str | None, due: int) -> None:
+    """The SYN,ACK has offered 1001 octets, and its scale tells four at a time."""
+    exchange = Exchange(right_edge_octets=0, window_rounding=rounding).opened(scale(2), theirs=(scale(2),), window=1001)
+    assert exchange.hear(ACK, window=due) == []
+    assert exchange.hear(ACK, window=due + 1) == [f"right_edge_octets: win {due} / win {due + 1}"]
+    assert exchange.hear(ACK, ack=2, window=7) == []
 
 
 def test_the_field_where_the_bit_is_not_set() -> None:

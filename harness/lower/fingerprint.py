@@ -107,7 +107,9 @@ class Pins:
     syn_ack_window: int | None = None
     syn_ack_window_with_timestamps: int | None = None
     right_edge_octets: int | None = None
+    window_rounding: str | None = None
     reset_window: int | None = None
+    abort_window: int | None = None
     reset_timestamps: bool | None = None
     ack_without_ack_bit: int | None = None
     syn_layouts: tuple[Layout, ...] = ()
@@ -311,12 +313,15 @@ class Fingerprint:
         most = self._pins.right_edge_octets
         if most is None or not segment.has(ACK) or segment.has(SYN) or self._crossed or self._by_nobody(segment):
             return
+        if segment.has(RST) and self._pins.abort_window is not None:
+            return
         if self._edge is None:
             self._answered()
         edge = self._offered_edge()
         if edge is None or self._start is None or not 0 <= arithmetic.diff(segment.ack or 0, self._start) <= most:
             return
-        due = -(-arithmetic.diff(edge, segment.ack or 0) >> self._shift)
+        room = arithmetic.diff(edge, segment.ack or 0)
+        due = room >> self._shift if self._pins.window_rounding == "down" else -(-room >> self._shift)
         if not (self._ended and segment.window == self._window):
             yield from _unlike("right_edge_octets", "win", due, segment.window, "window")
 
@@ -329,8 +334,11 @@ class Fingerprint:
         return arithmetic.add(self._start, own.window or 0)
 
     def _reset_window(self, segment: Segment) -> Iterator[Unlike]:
-        if self._pins.reset_window is not None and self._by_nobody(segment):
-            yield from _unlike("reset_window", "win", self._pins.reset_window, segment.window, "window")
+        if not segment.has(RST):
+            return
+        name = "reset_window" if self._by_nobody(segment) else "abort_window"
+        if (pinned := getattr(self._pins, name)) is not None:
+            yield from _unlike(name, "win", pinned, segment.window, "window")
 
     # -- the rest of the header --------------------------------------------------------------------------------------
 
