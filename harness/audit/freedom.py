@@ -56,6 +56,8 @@ FREEDOMS: Final[tuple[Freedom, ...]] = (
             reason="any initial number will do, as long as no later segment tells that it was another"),
     Freedom(lies=("tsval-1",), requirement="RFC7323-TS-19", where=_opens,
             reason="the first time stamp of a connection may be any number"),
+    Freedom(lies=("tsval-1",), requirement="RFC7323-TS-12", where=_goes_on,
+            reason="the clock of time stamps is only roughly in proportion; a stamp that goes back is looked at"),
     Freedom(lies=("psh",), requirement="RFC9293-MAY-16", where=_carries_data,
             reason="data behind which more is waiting may be pushed or not; the last of it is looked at"),
     Freedom(lies=("win+1", "win-1", "win*2"), requirement="RFC9293-SHLD-14", where=_goes_on,
