@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.authoring import FIN, connected, covers, established, fin_wait_1, needs
+from harness.authoring import FIN, connected, covers, established, fin_wait_1, free, needs
+
+acknowledged_later = free("drop", "late", why="RFC 9293, 3.8.6.3 lets an acknowledgement ride on what follows it, and "
+                                              "that says the same")
 
 
 @pytest.mark.parametrize("close", ["close", pytest.param("shutdown", marks=needs("half_close"))])
@@ -45,6 +48,7 @@ def test_fin_with_data_that_acknowledges_the_fin(peer, listener):
     connection.expect_end()
 
 
+@acknowledged_later
 @covers("SA-ESTAB-25", "SA-LASTACK-16", behaviour="B-20", tc8="TCP_CONNECTION_ESTAB_07")
 def test_target_that_closes_at_once(peer, listener):
     """The application closes upon our FIN: the target's FIN may carry the ACK of ours, or follow it."""
@@ -59,6 +63,7 @@ def test_target_that_closes_at_once(peer, listener):
     peer.expect_state("CLOSED", rule="SA-LASTACK-16")
 
 
+@acknowledged_later
 @covers("SA-ESTAB-26", "SA-LASTACK-16", behaviour="B-20")
 def test_target_that_answers_and_closes_at_once(peer, listener):
     """Request and FIN in one segment, answer and FIN back: the ACK may ride on any of what follows."""

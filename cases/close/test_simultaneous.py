@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.authoring import after, closing, covers, established, fin_wait_1, needs
+from harness.authoring import after, closing, covers, established, fin_wait_1, free, needs
 
 
 @pytest.mark.parametrize("close", ["close", pytest.param("shutdown", marks=needs("half_close"))])
@@ -64,6 +64,8 @@ def test_repeated_fin_in_closing(peer, listener):
     peer.expect_state("CLOSING")
 
 
+@free("drop", "late", why="RFC 9293, 3.10.7.4 has the answer to what is not acceptable as a should in small letters, "
+                          "and whose acknowledgement is taken at first needs none")
 @covers("SA-CLOSING-19", behaviour="B-21")
 def test_repeated_fin_that_acknowledges_in_closing(peer, listener):
     """Our FIN again, now with the ACK of the target's: acknowledged, unless it is its ACK that is taken at first."""

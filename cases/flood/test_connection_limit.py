@@ -22,6 +22,8 @@ def begun_in_time(case, profile):
     """
     if not case.upper.state(case.peer().flow):
         pytest.skip("not applicable: needs to be told states while handshakes are under way")
+    with case.preamble():
+        case.peer().expect_state("CLOSED")
     if profile.states("backlog_counts") and profile.policy("backlog_counts") == "half-open":
         pytest.skip("not applicable: half-open connections take up the listener's room as well")
 

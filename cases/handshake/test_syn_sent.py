@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.authoring import covers, needs, syn_sent
+from harness.authoring import covers, free, needs, syn_sent
 
 pytestmark = needs("active_open")
 
@@ -77,6 +77,7 @@ def test_neither_syn_nor_ack_is_dropped(peer, upper, segment, row):
     completes(peer, connecting, row)
 
 
+@free("errno", why="RFC 9293, 3.10.7.3 has the application told, and names of errors are the socket API's")
 @covers("RFC9293-U-SYNSENT-RST", "RFC5961-3.2-SYNSENT", "SA-SYNSENT-19", "SA-SYNSENT-22", behaviour="B-02",
         tc8="TCP_FLAGS_INVALID_05")
 @pytest.mark.parametrize(("segment", "row"), [
