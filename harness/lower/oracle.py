@@ -274,7 +274,7 @@ class Oracle:
 
 INVARIANTS: Final[tuple[Callable[[Oracle, Segment], Iterator[Violation]], ...]] = (
     Oracle._checksum, Oracle._data_offset, Oracle._reserved_bits, Oracle._ack_bit, Oracle._acknowledgement,
-    Oracle._acknowledgement_forward, Oracle._segment_size, Oracle._inside_window, Oracle._edge_not_taken_back, Oracle._option_lengths, Oracle._padding,
-    Oracle._options_of_syn, Oracle._timestamps_agreed, Oracle._timestamps_forward, Oracle._urgent_pointer, Oracle._ttl,
-    Oracle._ecn_off, Oracle._ip_checksum,
+    Oracle._acknowledgement_forward, Oracle._segment_size, Oracle._inside_window, Oracle._edge_not_taken_back,
+    Oracle._option_lengths, Oracle._padding, Oracle._options_of_syn, Oracle._timestamps_agreed,
+    Oracle._timestamps_forward, Oracle._urgent_pointer, Oracle._ttl, Oracle._ecn_off, Oracle._ip_checksum,
 )

@@ -169,10 +169,10 @@ PINS: Final = (
     PinTerm("syn_ack_window_with_timestamps", "the window offered in a SYN,ACK with them"),
     PinTerm("right_edge_octets", "how many octets of ours come before the right edge of the window that the opening "
             "offered is moved for the first time, rounding to the scale apart"),
-    PinTerm("window_rounding", "whether room that is no multiple of the scale is told as more, `up`, or as less, `down`; "
+    PinTerm("window_rounding", "whether room that is no multiple of the scale is told as more, `up`, or less, `down`; "
             "without a word of it as more", "word", ("up", "down")),
     PinTerm("reset_window", "the window in resets that no connection sends"),
-    PinTerm("abort_window", "the window in resets that a connection sends; where it is pinned, these move no right edge"),
+    PinTerm("abort_window", "the window in resets that a connection sends; where it is pinned, they move no edge"),
     PinTerm("reset_timestamps", "the reset of a connection with time stamps has them", "flag"),
     PinTerm("ack_without_ack_bit", "the acknowledgement field where the ACK bit is not set"),
     PinTerm("syn_layouts", "order and padding of the options in a SYN of the target's own", "layouts"),
