@@ -275,6 +275,31 @@ def test_a_module_that_was_started_anew_is_told_from_a_target_that_refuses(way):
 
 
 @WAYS
+def test_a_module_that_has_lost_what_nothing_takes_from_it_was_started_anew(way):
+    """A case that only waits asks it nothing, and cleans up in the end: what it has waited for in vain says nothing."""
+    unknown = response(octets("0105 0200 0000"), result=0xEF)
+
+    def script(request):
+        if is_request(request, 2, 0):
+            return [unknown]
+        return [] if is_request(request, 2, 5) else by_the_document(request)
+
+    with scripted(way, script) as module, client_of(module) as (_, upper):
+        upper.open()
+        listener = upper.listen(bytes(4), 1, backlog=16, options={})
+        with pytest.raises(TargetError, match=r"socket 1 any more .TCP.CLOSE_SOCKET.: has it been started anew"):
+            upper.abort(listener)
+        upper.revive()
+        attempt, _ = upper.connect(FLOW, options={})
+        with pytest.raises(TargetError, match="has it been started anew"):
+            upper.abort(attempt)
+        upper.revive()
+        listener = upper.listen(bytes(4), 1, backlog=16, options={})
+        connection = outcome_of(upper.accept(listener)).value
+        assert upper.abort(connection).error == "", "its connection may have been reset"
+
+
+@WAYS
 def test_missing_events_are_no_connections_and_no_octets(way):
     with scripted(way, turned(2, 4, lambda answers: answers[:1])) as module, client_of(module) as (_, upper):
         upper.open()

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from remote_device import DEVICE, KNOWN, RemoteDevice
@@ -96,6 +98,66 @@ def test_a_module_that_is_started_anew_in_a_run_is_reached_again(device: RemoteD
     assert status == (3 if errors else 0), said
     assert all("testability module" in case["reason"] for case in errors), said
     assert len(found["pass"]) > 60, said
+
+
+CASES = '''# SPDX-License-Identifier: GPL-2.0-or-later
+from pathlib import Path
+
+from harness.authoring import covers
+
+RULE = "RFC9293-U-RST-CLOSED-NOACK"
+HERE = Path(__file__).parent
+
+
+def until_it_is_another():
+    (HERE / "now").touch()
+    (HERE / "done").read_text()  # a pipe, which has an end when somebody has written to it
+
+
+@covers(RULE)
+def test_1_passive(peer, listener):
+    peer.send("S 0:0(0) win 65535 <mss 1460>")
+    peer.expect("S. 0:0(0) ack 1 <...>")
+    until_it_is_another()
+    peer.send(". 1:1(0) ack 1")
+    listener.accept(peer)
+
+
+@covers(RULE)
+def test_2_active(peer, upper):
+    upper.connect(peer)
+    peer.expect("S 0:0(0) <...>")
+    until_it_is_another()
+    peer.send("S. 0:0(0) ack 1 win 65535 <mss 1460>")
+    peer.expect(". 1:1(0) ack 1")
+
+
+@covers(RULE)
+def test_3_after(peer, listener):
+    peer.send("S 0:0(0) win 65535 <mss 1460>")
+    peer.expect("S. 0:0(0) ack 1 <...>")
+'''
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+def test_a_module_that_is_started_anew_while_a_case_only_waits_is_the_cases_error(device: RemoteDevice, way: str,
+                                                                                  tmp_path: Path) -> None:
+    """Its kernel ends the connections, which looks like the target's doing."""
+    file = device.file(way)
+    (tmp_path / "test_waiting.py").write_text(CASES)
+    now, done = tmp_path / "now", tmp_path / "done"
+    os.mkfifo(done)
+
+    def start_anew() -> None:
+        now.unlink()
+        device.start_last_anew()
+        done.write_text("")
+
+    with During(device, *[(lambda journal: now.exists(), start_anew)] * 2):
+        status, found, said = device.verdicts(file, str(tmp_path), "--family", "ipv4")
+    assert status == 3, said
+    assert [case["id"].rpartition("::")[2] for case in found.pop("error")] == ["1_passive", "2_active"], said
+    assert [case["verdict"] for cases in found.values() for case in cases] == ["pass"], said
 
 
 @pytest.mark.parametrize("way", WAYS[:2])
