@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from pipe_profiles import MODEL
 from report_samples import finding, record
 
 from harness import cli
+from harness.lower.ends import Addresses
+from harness.probing.calls import families
 from harness.probing.draft import draft
 from harness.probing.ledger_draft import draft as ledger_draft
+from harness.probing.nagle import nagle_on
 from harness.probing.probes import probe
 from harness.probing.soundness import faults
 from harness.probing.subject import Seen, Series, Subject
@@ -246,3 +250,48 @@ def test_the_command_drafts_what_a_run_found(failing: dict[str, Any], tmp_path: 
     file.write_text(json.dumps(failing))
     assert run("profile", "ledger", str(file)) == 0
     assert capsys.readouterr().out == ledger_draft(failing)
+
+
+@pytest.mark.parametrize(("sets", "value", "how"), [
+    (lambda value: 1 - value, 1, "with paramId 6 = 1 a second small segment waits for the"),
+    (lambda value: value, 0, "with paramId 6 = 0 a second small segment waits for the"),
+    (lambda value: 1, None, "a second small segment goes out at once with either value"),
+    (lambda value: 0, None, "a second small segment waits for the acknowledgement of the first with either value"),
+])
+def test_the_polarity_of_nagle_is_what_the_wire_shows(sets: Callable[[int], int], value: int | None, how: str) -> None:
+    target = make_target("model")
+    try:
+        seen = nagle_on(Subject(target, longest_s=10.0),
+                        lambda _, connection, given: connection.set_option("TCP_NODELAY", sets(given)))
+    finally:
+        target.close()
+    assert (seen.value, seen.how[:len(how)]) == (value, how)
+
+
+def test_what_is_of_the_way_to_the_target_is_a_comment() -> None:
+    text = draft([("name", "x")], [Seen(table="remote.testability", name="nagle_on", value=1, how="seen")])
+    assert text.endswith("\n\n# For the table [remote.testability] of the target's file:\n"
+                         f"{'# nagle_on = 1':<48}# seen\n")
+    assert "remote" not in tomllib.loads(text)
+    assert "nagle_on: not seen: why" in draft([], [Seen(table="remote.testability", name="nagle_on", how="why")])
+    assert "nagle" not in draft([], [])
+
+
+def test_a_device_is_measured_at_its_own_addresses_and_in_its_own_families(tmp_path: Path) -> None:
+    file = tmp_path / "device.toml"
+    file.write_text('name = "far"\nkind = "remote"\ntitle = "Far"\nextends = "linux"\n\n[remote]\ninterface = "eth7"\n'
+                    'ipv4 = "10.1.2.3"\ninjector_ipv4 = "10.1.2.4"\nupper = "none"\n'
+                    'open = { port = 9, application = "discard" }\n')
+    target = make_target("model")
+    far = Addresses(local=bytes([10, 1, 2, 4]), target=bytes([10, 1, 2, 3]), forged=target.ends["ipv4"].forged)
+    target.profile = load_profile(str(file))
+    target.ends = {"ipv4": far, "ipv6": far}
+    try:
+        subject = Subject(target, longest_s=1.0)
+        assert subject.families == ("ipv4",)
+        with subject.case("where", "ipv4") as case:
+            assert case.addresses == far
+        seen = {each.name: (each.value, each.how) for each in families(subject)}
+    finally:
+        target.close()
+    assert seen["ipv6"] == (False, "the target's file has no address of it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,15 @@ from harness import doctor
 pytestmark = pytest.mark.skipif(doctor.missing("lab") is not None, reason=str(doctor.missing("lab")))
 
 WAYS = ("testability", "testability-tcp", "testability-1.1", "testability-tcp-1.1")
+POLARITY = """
+import sys
+from harness.probing.nagle import polarity
+from harness.probing.subject import Subject
+from harness.targets.registry import make_target
+target = make_target(sys.argv[1])
+print(*(seen.value for seen in polarity(Subject(target, longest_s=1.0))))
+target.close()
+"""
 PLENTY = ("handshake/passive", "close/states", "sequence")
 """A hundred cases that wait for nothing."""
 
@@ -55,6 +65,14 @@ def test_a_module_that_is_not_there_is_a_line(device: RemoteDevice, way: str) ->
     status, found, said = device.verdicts(file, "handshake/passive")
     assert (status, found) == (3, {}), said
     assert "remote.testability: testability module at" in said
+
+
+def test_the_polarity_of_paramid_6_is_seen_on_the_wire(device: RemoteDevice) -> None:
+    """Whatever the file says: the reference server switches Nagle's algorithm on with 1."""
+    file = device.file("testability")
+    file.write_text(file.read_text().replace(", nagle_on = 1", ""))
+    done = device.run([sys.executable, "-c", POLARITY, str(file)], capture_output=True, text=True)
+    assert done.stdout == "1\n", done.stderr
 
 
 class During:

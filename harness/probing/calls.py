@@ -10,6 +10,7 @@ from ..lower.application import Connection
 from ..lower.case import Case
 from ..lower.peer import Peer
 from ..lower.verdict import Inconclusive, Mismatch
+from ..targets.base import FAMILIES
 from ..upper.base import NotApplicable
 from ..wire.segment import FIN, RST
 from .subject import Seen, Subject, accepted
@@ -101,6 +102,9 @@ def families(subject: Subject) -> Iterator[Seen]:
                 speaks = _refuses(case)
                 how = "a closed port refuses a SYN" if speaks else "no SYN was answered"
         yield Seen(table="features", name=family, value=speaks, how=how)
+    for family in FAMILIES:
+        if family not in subject.families:
+            yield Seen(table="features", name=family, value=False, how="the target's file has no address of it")
     yield Seen(table="features", name="passive_open", value=opened, how=why_not or "a connection was accepted")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from ..targets.vocabulary import ENDLESS, FEATURES, LIMITS, PINS, POLICIES, TABLES, TIMERS, names
+from .nagle import TABLE as NAGLE
 from .subject import Seen
 
 _FINGERPRINT: Final = "fingerprint"
@@ -32,7 +33,17 @@ def draft(head: Iterable[tuple[str, Any]], seen: Iterable[Seen]) -> str:
     lines += [f"{key} = {_toml(value)}" for key, value in head]
     for table in _TABLES:
         lines += ["", f"[{table}]", *_table(table, found)]
+    lines += _of_the_way(found)
     return "\n".join(lines) + "\n"
+
+
+def _of_the_way(found: dict[tuple[str, str], Seen]) -> Iterator[str]:
+    """What belongs to the way to the target and not to the stack: for the file that has that way."""
+    if told := [seen for (table, _), seen in found.items() if table == NAGLE]:
+        yield from ("", f"# For the table [{NAGLE}] of the target's file:")
+    for seen in told:
+        yield f"# {seen.name}: not seen: {seen.how}" if seen.value is None else \
+            f"{f'# {seen.name} = {_toml(seen.value)}':<{_WIDTH}}# {seen.how}"
 
 
 def _table(table: str, found: dict[tuple[str, str], Seen]) -> Iterator[str]:

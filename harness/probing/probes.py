@@ -9,7 +9,7 @@ from typing import Final
 from ..lower.verdict import Inconclusive, Mismatch
 from ..upper.base import NotApplicable
 from ..wire.errors import TargetError
-from . import behaviour, calls, lasting, opening
+from . import behaviour, calls, lasting, nagle, opening
 from .subject import Seen, Subject
 
 Probe = Callable[[Subject], Iterator[Seen]]
@@ -23,6 +23,7 @@ PROBES: Final[dict[str, tuple[Probe, tuple[tuple[str, str], ...]]]] = {
     "active open": (opening.own_syn, (("features", "active_open"), ("limits", "syn_retries"))),
     "answers": (behaviour.behaviour, ()),
     "backlog": (behaviour.backlog, (("limits", "accept_backlog_extra"),)),
+    "Nagle": (nagle.polarity, ((nagle.TABLE, "nagle_on"),)),
     "SYN,ACK unanswered": (opening.repeated_syn_ack, (("timers", "initial_rto_s"), ("limits", "synack_retries"))),
     "acknowledgements": (lasting.delayed_ack, (("timers", "delayed_ack_max_s"),)),
     "data unanswered": (lasting.repeated_data, (("timers", "rto_min_s"), ("limits", "data_retries"))),

@@ -13,7 +13,7 @@ from ..lower.application import Application, Connection, Listener
 from ..lower.case import Case
 from ..lower.fingerprint import NOTHING, Pins
 from ..lower.peer import Peer
-from ..targets.base import FAMILIES, Target, addresses
+from ..targets.base import FAMILIES, Target
 from ..targets.vocabulary import ENDLESS
 from ..wire.clock import SECOND
 from ..wire.segment import RST, Segment
@@ -79,12 +79,16 @@ class Undescribed:
 
 
 class Subject:
-    """A target under measurement. `longest_s` is how much of its time one probe may take, in seconds."""
+    """A target under measurement. `longest_s` is how much of its time one probe may take, in seconds.
 
-    def __init__(self, target: Target, *, longest_s: float, families: tuple[str, ...] = FAMILIES) -> None:
+    `families` are those in which it can be reached: of a remote device, those that its file has addresses of.
+    """
+
+    def __init__(self, target: Target, *, longest_s: float) -> None:
+        device = target.profile.remote
         self.target = target
         self.longest_s = longest_s
-        self.families = families
+        self.families = FAMILIES if device is None else tuple(device.families)
 
     @property
     def real(self) -> bool:
@@ -96,7 +100,8 @@ class Subject:
         """A case in which nothing is demanded; it is cleaned up behind."""
         self.target.come_to_rest(name)
         case = Case(name=f"probe/{name}", injector=self.target.injector, upper=self.target.upper, profile=Undescribed(),
-                    timing=self.target.timing, addresses=addresses(family), ports=self.target.ports, requirements={})
+                    timing=self.target.timing, addresses=self.target.ends[family], ports=self.target.ports,
+                    requirements={}, foresee=self.target.foresee, feed=self.target.feed)
         try:
             yield case
         finally:

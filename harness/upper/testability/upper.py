@@ -407,6 +407,15 @@ class TpspUpperTester:
             raise NotApplicable(f"the target's testability module does not set {name}: {answer.text}")
         return Outcome(call="setsockopt", error=_error_of(answer))
 
+    def set_nagle(self, handle: object, value: int) -> Outcome:
+        """CONFIGURE_SOCKET with paramId 6 and this value, whatever the target takes it for; else NotApplicable."""
+        number, octets = PARAMETERS["nagle"]
+        answer = self._on("TCP.CONFIGURE_SOCKET", self._socket(handle), number,
+                          value.to_bytes(octets or 1, self._settings.byte_order))
+        if answer.result in _REFUSED_OPTION:
+            raise NotApplicable(f"the target's testability module does not set paramId 6: {answer.text}")
+        return Outcome(call="setsockopt", error=_error_of(answer))
+
     def _parameter(self, name: str, value: int) -> tuple[int, bytes]:
         """The paramId and the paramVal of a socket option."""
         if name in self._settings.options:
