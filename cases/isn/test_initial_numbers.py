@@ -194,7 +194,7 @@ def test_other_four_tuples_are_not_predictable(case, upper, listener, profile, w
 # -- wrap -------------------------------------------------------------------------------------------------------------
 
 
-@covers("RFC9293-U-WRAP", behaviour="B-05", tc8=("TCP_SEQUENCE_03", "TCP_SEQUENCE_04"))
+@covers("RFC9293-U-WRAP", "RFC9293-U-ACCEPT", behaviour="B-05", tc8=("TCP_SEQUENCE_03", "TCP_SEQUENCE_04"))
 @pytest.mark.parametrize("number", [0, 1, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1])
 def test_any_initial_number_of_ours_is_taken(case, listener, number):
     """Zero, the largest number and the sign's edge are initial numbers like all others, with data across them."""

@@ -267,8 +267,9 @@ def test_windows_of_the_target_are_not_shifted_without_agreement(case, peer, lis
     peer.send("S 0:0(0) win 65535 <mss 1000>")
     synack = peer.expect("S. 0:0(0) ack 1 <mss *>")
     expect_open(case, synack)
-    peer.send(". 1:1(0) ack 1")
-    listener.accept(peer)
+    with case.preamble():
+        peer.send(". 1:1(0) ack 1")
+        listener.accept(peer)
     peer.send("P. 1:1001(1000) ack 1")
     answer = peer.expect(". 1:1(0) ack 1001")
     if answer.window < synack.window - 1000:
