@@ -7,7 +7,7 @@ import pytest
 
 from harness.authoring import ACK, Kind, Segment, connected, covers, established, free, needs, seq, syn_sent
 
-OFFER = "<mss 1000,nop,wscale {shift}>"
+OFFER = "<mss 200,nop,wscale {shift}>"
 
 
 def agreed(peer, listener, shift, window):
@@ -15,11 +15,11 @@ def agreed(peer, listener, shift, window):
     return established(peer, listener, offer=OFFER.format(shift=shift), third=f". 1:1(0) ack 1 win {window}")
 
 
-def expect_thousands(peer, first, count, ack=1):
-    """So many segments of 1000 octets, and then nothing."""
+def expect_full(peer, first, count, ack=1):
+    """So many segments of 200 octets, and then nothing."""
     for index in range(count):
-        start = first + 1000 * index
-        peer.expect(f". {start}:{start + 1000}(1000) ack {ack}")
+        start = first + 200 * index
+        peer.expect(f". {start}:{start + 200}(200) ack {ack}")
     peer.expect_silence()
 
 
@@ -108,54 +108,54 @@ def test_syn_offers_it(case, peer, upper):
 
 @covers("RFC7323-WS-8", behaviour="B-06")
 @needs("window_scaling")
-@pytest.mark.parametrize(("shift", "window"), [(0, 2000), (1, 1000), (3, 250), (4, 125)])
+@pytest.mark.parametrize(("shift", "window"), [(0, 400), (1, 200), (3, 50), (4, 25)])
 def test_our_windows_are_shifted(peer, listener, shift, window):
-    """After the SYN our window field counts 2**shift octets: the target sends exactly the 2000 that it stands for."""
+    """After the SYN our window field counts 2**shift octets: the target sends exactly the 400 that it stands for."""
     connection = agreed(peer, listener, shift, window)
-    connection.send(5000)
-    expect_thousands(peer, 1, 2)
-    peer.send(f". 1:1(0) ack 2001 win {window}")
-    expect_thousands(peer, 2001, 2)
+    connection.send(1000)
+    expect_full(peer, 1, 2)
+    peer.send(f". 1:1(0) ack 401 win {window}")
+    expect_full(peer, 401, 2)
 
 
 @covers("RFC7323-WS-3", behaviour="B-06")
 @needs("window_scaling")
 def test_without_our_offer_nothing_is_shifted(peer, listener):
-    """A SYN without the option: window fields of 2000 and 3000 are octets."""
-    connection = established(peer, listener, offer="<mss 1000>", third=". 1:1(0) ack 1 win 2000")
-    connection.send(9000)
-    expect_thousands(peer, 1, 2)
-    peer.send(". 1:1(0) ack 2001 win 3000")
-    expect_thousands(peer, 2001, 3)
+    """A SYN without the option: window fields of 400 and 600 are octets."""
+    connection = established(peer, listener, offer="<mss 200>", third=". 1:1(0) ack 1 win 400")
+    connection.send(1400)
+    expect_full(peer, 1, 2)
+    peer.send(". 1:1(0) ack 401 win 600")
+    expect_full(peer, 401, 3)
 
 
 @covers("RFC7323-WS-3", behaviour="B-06")
 @needs("active_open", "window_scaling")
 def test_unanswered_offer_of_an_active_opener_is_void(peer, upper):
     """The target offered a scale and our SYN,ACK has none: neither its windows nor ours are shifted."""
-    connection = connected(peer, upper, offer="<mss 1000>")
-    peer.send("P. 1:11(10) ack 1 win 2000")
+    connection = connected(peer, upper, offer="<mss 200>")
+    peer.send("P. 1:11(10) ack 1 win 400")
     peer.expect(". 1:1(0) ack 11")
     connection.expect_data(10)
-    connection.send(5000)
-    expect_thousands(peer, 1, 2, ack=11)
+    connection.send(1000)
+    expect_full(peer, 1, 2, ack=11)
 
 
 @covers("RFC7323-WS-7", "RFC7323-WS-8", behaviour="B-06")
 @needs("active_open", "window_scaling")
 @pytest.mark.parametrize("shift", [1, 7, 14])
 def test_window_of_our_syn_ack_is_not_shifted(peer, upper, shift):
-    """The window of a SYN,ACK with Window Scale is octets: 2000 of them go out; the next window field is scaled."""
+    """The window of a SYN,ACK with Window Scale is octets: 400 of them go out; the next window field is scaled."""
     connection, connecting = syn_sent(peer, upper)
-    peer.send(f"S. 0:0(0) ack 1 win 2000 {OFFER.format(shift=shift)}")
+    peer.send(f"S. 0:0(0) ack 1 win 400 {OFFER.format(shift=shift)}")
     peer.expect(". 1:1(0) ack 1")
     connecting.expect("done")
-    connection.send(5000)
-    expect_thousands(peer, 1, 2)
-    peer.send(f". 1:1(0) ack 2001 win {-(-3000 >> shift)}")
-    peer.expect(". 2001:3001(1000) ack 1", rule="RFC7323-WS-8")
-    peer.expect(". 3001:4001(1000) ack 1", rule="RFC7323-WS-8")
-    peer.expect(". 4001:5001(1000) ack 1", rule="RFC7323-WS-8")
+    connection.send(1000)
+    expect_full(peer, 1, 2)
+    peer.send(f". 1:1(0) ack 401 win {-(-600 >> shift)}")
+    peer.expect(". 401:601(200) ack 1", rule="RFC7323-WS-8")
+    peer.expect(". 601:801(200) ack 1", rule="RFC7323-WS-8")
+    peer.expect(". 801:1001(200) ack 1", rule="RFC7323-WS-8")
 
 
 @covers("RFC7323-WS-11", behaviour="B-06")
@@ -187,23 +187,23 @@ def test_shift_above_14_counts_as_14(peer, listener, shift):
 @needs("window_scaling")
 def test_scale_is_fixed_for_life(peer, listener):
     """Window Scale in a later segment changes nothing: the shift of the SYN goes on to hold."""
-    connection = agreed(peer, listener, 4, 125)
-    peer.send("P. 1:11(10) ack 1 win 125 <nop,wscale 6>")
+    connection = agreed(peer, listener, 4, 25)
+    peer.send("P. 1:11(10) ack 1 win 25 <nop,wscale 6>")
     peer.expect(". 1:1(0) ack 11")
     connection.expect_data(10)
-    connection.send(5000)
-    expect_thousands(peer, 1, 2, ack=11)
-    peer.send(". 11:11(0) ack 2001 win 125 <nop,wscale 0>")
-    expect_thousands(peer, 2001, 2, ack=11)
+    connection.send(1000)
+    expect_full(peer, 1, 2, ack=11)
+    peer.send(". 11:11(0) ack 401 win 25 <nop,wscale 0>")
+    expect_full(peer, 401, 2, ack=11)
 
 
 @covers("RFC7323-WS-6", behaviour="B-06")
 @needs("window_scaling")
 def test_scale_is_not_introduced_later(peer, listener):
     """A connection opened without scale does not get one from a later segment."""
-    connection = established(peer, listener, offer="<mss 1000>", third=". 1:1(0) ack 1 win 2000 <nop,wscale 7>")
-    connection.send(5000)
-    expect_thousands(peer, 1, 2)
+    connection = established(peer, listener, offer="<mss 200>", third=". 1:1(0) ack 1 win 400 <nop,wscale 7>")
+    connection.send(1000)
+    expect_full(peer, 1, 2)
 
 
 # -- what the target announces ----------------------------------------------------------------------------------------
