@@ -16,6 +16,10 @@ from typing import Any
 
 import pytest
 
+if __name__ == "__main__":
+    # The harness of this checkout, whichever is installed.
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from harness.requirements.catalogue import load
 from harness.targets.model.defects import DEFECTS, Defect
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,17 @@ def test_each_is_noticed_by_the_case_that_it_names(share: tuple[str, ...], tmp_p
     done = subprocess.run([sys.executable, "tests/defect_runs.py", str(tmp_path), *share], cwd=ROOT,
                           capture_output=True, text=True, check=True, timeout=LIMIT_S)
     assert json.loads(done.stdout) == {}
+
+
+def test_the_harness_is_that_of_the_same_checkout(tmp_path: Path) -> None:
+    """Which is not the one that is installed, where somebody works in a second checkout."""
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "__init__.py").write_text("raise SystemExit('the harness beside it')\n")
+    (tmp_path / "tests").mkdir()
+    copied = shutil.copy(ROOT / "tests" / "defect_runs.py", tmp_path / "tests")
+    done = subprocess.run([sys.executable, copied, str(tmp_path)], cwd=ROOT, capture_output=True, text=True,
+                          check=False, timeout=LIMIT_S)
+    assert (done.returncode, done.stderr) == (1, "the harness beside it\n")
 
 
 def test_there_are_many_and_no_two_of_one_name() -> None:
