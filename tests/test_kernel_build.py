@@ -22,7 +22,8 @@ from pathlib import Path
 import pytest
 
 from harness import cli
-from harness.targets.kernels import RECORD, find, folder, kernels
+from harness.targets.cache import folder
+from harness.targets.kernels import RECORD, find, kernels
 from harness.virtualtime import build as builder
 from harness.virtualtime import source as origins
 from harness.virtualtime.build import Built, build, lock, lost_options, missing_packages, remove

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.targets.kernels import RECORD, find, folder, kernels
+from harness.targets.cache import folder
+from harness.targets.kernels import RECORD, find, kernels
 from harness.wire.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent

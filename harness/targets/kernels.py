@@ -7,13 +7,12 @@ loaded into it, its `config`, and `kernel.json`, which is written last. Without 
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ..wire.errors import UsageError
+from .cache import folder, record
 from .versions import numbers
 
 RECORD: Final = "kernel.json"
@@ -52,13 +51,6 @@ class Kernel:
         return not self.source.startswith("/")
 
 
-def folder() -> Path:
-    """The user's cache folder of tcpqual, which need not exist."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification of XDG_CACHE_HOME has relative paths ignored.
-    return (Path(cache) if os.path.isabs(cache) else Path.home() / ".cache") / "tcpqual"
-
-
 def kernels() -> list[Kernel]:
     """Every kernel that is whole, oldest release first."""
     try:
@@ -94,13 +86,10 @@ def find(name: str = "") -> Kernel:
 
 def _read(path: Path) -> Kernel | None:
     """The kernel in a folder, None if it is not whole."""
-    try:
-        record: Any = json.loads((path / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    known = record(path / RECORD, _FIELDS)
+    if known is None:
         return None
-    if not isinstance(record, dict) or any(type(record.get(key)) is not kind for key, kind in _FIELDS.items()):
-        return None
-    kernel = Kernel(folder=path, **{key: record[key] for key in _FIELDS})
+    kernel = Kernel(folder=path, **known)
     whole = kernel.name == path.name and kernel.binary.is_file() and kernel.randomness.is_file()
     return kernel if whole else None
 

@@ -10,7 +10,6 @@ which is written last.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -25,7 +24,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from ..targets.kernels import RECORD, Kernel, folder, kernels
+from ..targets.cache import folder, locked
+from ..targets.kernels import RECORD, Kernel, kernels
 from ..targets.versions import numbers
 from ..wire.errors import TargetError, UsageError
 from .edits import EDITS
@@ -145,21 +145,9 @@ def remove(names: Sequence[str], progress: Progress) -> int:
 @contextlib.contextmanager
 def lock(name: str, progress: Progress) -> Iterator[int]:
     """Hold a lock of the cache folder; gives its descriptor. Waits for whoever has it, and says so."""
-    path = folder() / "locks" / name
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}; kernels are kept there") from None
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.say(f"{name.replace('-', ' ', 1)} is in use by another build; waiting for it")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    said = f"{name.replace('-', ' ', 1)} is in use by another build; waiting for it"
+    with locked(folder() / "locks" / name, "kernels", lambda: progress.say(said)) as descriptor:
         yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 # -- make -------------------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def build(release: str | None, source: Path | None, name: str | None, jobs: int 
     """
     import time
 
-    from ..targets.kernels import folder
+    from ..targets.cache import folder
     from . import build as builder
     from .guest import check
     from .progress import Progress

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from ...wire.errors import TargetError, UsageError
-from ..kernels import folder as cache
+from ..cache import folder as cache
+from ..cache import locked
 from .archive import Tell
 from .recipe import Recipe, Workshop, chosen, names, recipe
 from .store import RECORD, Stack, builds, downloads, place
@@ -115,15 +115,8 @@ def _prune(known: Recipe, version: str) -> None:
 @contextlib.contextmanager
 def _lock(name: str, tell: Tell) -> Iterator[None]:
     """Hold a lock of the cache folder. Waits for whoever has it, and says so."""
-    path = cache() / "locks" / name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                tell("waiting for another build of it")
-                fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(cache() / "locks" / name, "stacks", lambda: tell("waiting for another build of it")):
             yield
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}; stacks are kept there") from None

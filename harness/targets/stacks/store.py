@@ -8,13 +8,13 @@ it is whole, since it came there by one rename.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ...wire.errors import UsageError
-from ..kernels import folder as cache
+from ..cache import folder as cache
+from ..cache import record
 from .recipe import Recipe, chosen
 
 RECORD: Final = "stack.json"
@@ -78,13 +78,9 @@ def find(what: str) -> Stack:
 
 def _read(path: Path, key: str) -> Stack | None:
     """The build in a folder, None if it is none."""
-    try:
-        record: Any = json.loads((path / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    known = record(path / RECORD, _FIELDS)
+    if known is None:
         return None
-    if not isinstance(record, dict) or any(type(record.get(name)) is not kind for name, kind in _FIELDS.items()):
-        return None
-    stack = Stack(name=record["name"], version=record["version"], key=record["key"], built=record["built"],
-                  sources=tuple(map(str, record["sources"])), folder=path,
-                  current=record["key"] == key)
+    sources = tuple(map(str, known["sources"]))
+    stack = Stack(folder=path, current=known["key"] == key, **known | {"sources": sources})
     return stack if stack.key == path.name and stack.program.is_file() else None

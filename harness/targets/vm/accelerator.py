@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...wire.errors import TargetError
-from .images import images_folder
+from .images import image_lock, images_folder
 from .machine import KVM, TCG, Accelerator
-from .programs import locked
 
 LIMIT_S: Final = 5.0
 """A boot with KVM takes about one second where it works."""
@@ -28,7 +27,7 @@ def accelerator(boot: Callable[[Accelerator, float], None]) -> Accelerator:
     """What to run guests with. `boot` boots one and raises TargetError if its agent has not spoken by then."""
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
         return TCG
-    with locked("kvm"):
+    with image_lock("kvm"):
         works = _known()
         if works is None:
             try:

@@ -8,16 +8,15 @@ written last. Without that file there is no image.
 
 from __future__ import annotations
 
-import json
 import re
 import struct
-from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ...wire.errors import UsageError
-from ..kernels import folder
+from ..cache import folder, locked, record
 from ..versions import numbers
 
 RECORD: Final = "image.json"
@@ -64,6 +63,11 @@ class Image:
 def images_folder() -> Path:
     """Where the images are, which need not exist."""
     return folder() / "vm"
+
+
+def image_lock(name: str) -> AbstractContextManager[int]:
+    """Hold a lock of the images' folder, for which the workers of a run wait in turn. Raises UsageError."""
+    return locked(images_folder() / f".{name}.lock", "kernels of virtual machines")
 
 
 def images() -> list[Image]:
@@ -126,15 +130,12 @@ def releases_of(kernel: Path) -> tuple[str, str]:
 
 def _read(path: Path) -> Image | None:
     """The image in a folder, None if it is not whole."""
-    try:
-        record: Any = json.loads((path / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(record, Mapping) or any(type(record.get(key)) is not kind for key, kind in _FIELDS.items()):
+    known = record(path / RECORD, _FIELDS)
+    if known is None:
         return None
     unpacked = path / "vmlinux"
     kernel = unpacked if unpacked.is_file() else path / "vmlinuz"
-    modules = tuple(path / "modules" / str(name) for name in record["modules"])
-    if record["name"] != path.name or not all(file.is_file() for file in (kernel, *modules)):
+    modules = tuple(path / "modules" / str(name) for name in known["modules"])
+    if known["name"] != path.name or not all(file.is_file() for file in (kernel, *modules)):
         return None
-    return Image(kernel=kernel, **{key: record[key] for key in _FIELDS} | {"modules": modules})
+    return Image(kernel=kernel, **known | {"modules": modules})

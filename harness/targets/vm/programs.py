@@ -3,20 +3,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ...wire.errors import TargetError, UsageError
-from .images import images_folder
+from .images import image_lock, images_folder
 
 _COMPILER: Final = "gcc"
 _FLAGS: Final = ("-std=gnu11", "-Os", "-s", "-static")
@@ -46,7 +43,7 @@ def programs() -> Programs:
     made = Programs(init=place / "init", agent=place / "agent", gate=place / "gate")
     if all(program.is_file() for program in (made.init, made.agent, made.gate)):
         return made
-    with locked("programs"), tempfile.TemporaryDirectory(prefix=".programs.", dir=images_folder()) as folder:
+    with image_lock("programs"), tempfile.TemporaryDirectory(prefix=".programs.", dir=images_folder()) as folder:
         if not place.is_dir():
             for source, program in zip(sources, (made.init, made.agent, made.gate), strict=True):
                 _compile(compiler, source, Path(folder) / "new" / program.name)
@@ -75,19 +72,3 @@ def _compile(compiler: str, source: Path, program: Path) -> None:
         said = " | ".join(line.strip() for line in done.stderr.splitlines() if "error" in line or "cannot find" in line)
         raise TargetError(f"{source.name}: cannot be built for a guest: {said[:_SAID] or done.stderr[:_SAID]}; "
                           "needs a C library for static linking: apt-get install libc6-dev")
-
-
-@contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Hold a lock of the images' folder, for which the workers of a run wait in turn. Raises UsageError."""
-    path = images_folder() / f".{name}.lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}; kernels of virtual machines are kept there") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
