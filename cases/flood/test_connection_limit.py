@@ -182,6 +182,24 @@ def test_reset_of_a_waiting_connection_costs_the_others_nothing(case, upper, pro
     expect_alive(listener, others)
 
 
+@covers("RFC9293-U-RST-EXACT", "SA-LISTEN-01", behaviour="B-11")
+def test_reset_of_the_first_that_waits_costs_the_others_nothing(case, upper, profile):
+    """A client gives up at the head of the queue: those behind it stay connected, and the application is given as many.
+
+    Which of them it is given first is not looked at: that may be the one that has ended.
+    """
+    listener = upper.listen(backlog=BACKLOG)
+    first, *others = filled(case, listener, profile)
+    first.send("R 1:1(0)")
+    first.expect_state("CLOSED")
+    for peer in others:
+        peer.send("P. 1:11(10) ack 1")
+        peer.expect(". 1:1(0) ack 11")
+        peer.expect_state("ESTABLISHED")
+    for peer in others:
+        listener.accept(peer)
+
+
 @covers("SA-LISTEN-01", behaviour="B-11")
 def test_one_listener_full_leaves_others_alone(case, upper, profile):
     """The limit is each listener's own."""

@@ -8,7 +8,7 @@ from typing import Final
 from ....wire import seq
 from ....wire.segment import ACK, RST, Segment
 from ..connection import Connection
-from ..states import CLOSED
+from ..states import CLOSED, TIME_WAIT
 from .defect import Mistakes
 
 _MISTAKES: Final = Mistakes()
@@ -131,6 +131,26 @@ def _(connection: Connection) -> None:
     if connection.state in ("CLOSING", "LAST-ACK"):
         connection.reset_peer()
     Connection.abort(connection)
+
+
+@_method("abort-leaves-a-deaf-end", Connection, "arrives", case="abort/abort::abort_resets_at_the_next_number",
+         breaks="RFC9293-U-ABORT-RST")
+def _(connection: Connection, segment: Segment) -> None:
+    """Behind an abort the connection is said to be in TIME-WAIT, where it answers nothing any more."""
+    if connection.state != TIME_WAIT or connection.fin_acknowledged:
+        Connection.arrives(connection, segment)
+
+
+@_method("reset-takes-those-behind", Connection, "vanish",
+         case="flood/connection_limit::reset_of_the_first_that_waits_costs_the_others_nothing",
+         breaks=("RFC9293-U-RST-EXACT", "SA-LISTEN-01"))
+def _(connection: Connection, error: str) -> None:
+    """A connection that is reset while it waits for the application takes all with it that wait behind it."""
+    waiting = connection.listener.accepted if connection.listener is not None else ()
+    behind = list(waiting)[list(waiting).index(connection) + 1:] if connection in waiting else []
+    Connection.vanish(connection, error)
+    for other in behind:
+        Connection.vanish(other, "")
 
 
 @_method("reset-leaves-the-state", Connection, "vanish", case="abort/reset_received::exact_reset_ends_the_connection",

@@ -115,6 +115,17 @@ def _(connection: Connection) -> bool:
     return Connection.is_given_up(connection)
 
 
+@_method("user-timeout-repeats-once", Connection, "timed_out",
+         case="crash/peer_gone::acknowledgement_ends_the_users_time_out",
+         breaks=("RFC9293-MUST-21", "RFC9293-U-UTIMEOUT"))
+def _(connection: Connection) -> None:
+    """Under the application's time-out only the first octets of a connection are sent again."""
+    if connection.user_timeout_ns and seq.diff(connection.snd_una, connection.iss) > 1 and not connection.is_given_up():
+        connection.retransmission.set(connection.next_time_out())
+    else:
+        Connection.timed_out(connection)
+
+
 @_method("user-timeout-from-repetition", Connection, "timed_out",
          case="crash/peer_gone::application_sets_r2", breaks=("RFC9293-MUST-21", "RFC9293-U-UTIMEOUT"))
 def _(connection: Connection) -> None:
