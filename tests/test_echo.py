@@ -119,7 +119,9 @@ def test_other_octets_are_seen(tmp_path: Path) -> None:
      "needs an application that sends when it is told to, and not what it is sent"),
     (["connection.send(10)", "connection.send(10)"],
      "needs an application that sends again before what it has sent was looked at"),
-    (["connection.send(1461)"], "needs an application that sends more at a time than it is sent in one segment: 1461"),
+    (["connection.send(1461)"], "needs an application that sends more at a time than fits into a segment"),
+    (["peer.send('. 1:1(0) ack 1 win 0')", "connection.send(10)"],
+     "needs an application that sends at once into a closed window, and nothing has shown how soon"),
     (["connection.send(1, urgent=True)"], "needs an upper tester that can send urgent data"),
     (["connection.send(10)", "peer.expect('P. 1:11(10) ack 1')", "peer.send('. 1:1(0) ack 11')",
       "peer.send('F. 1:1(0) ack 11')"], "needs an upper tester that can hold a connection of which our end is closed"),
@@ -129,6 +131,20 @@ def test_other_octets_are_seen(tmp_path: Path) -> None:
 def test_what_cannot_be_said_for_sure_is_not_applicable(tmp_path: Path, lines: list[str], why: str) -> None:
     record = own(tmp_path, *lines)
     assert (record["verdict"], record["reason"][:len(why)]) == ("not-applicable", why)
+
+
+def test_slow_application_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its octets come 50 ms late: what it sends into a closed window would be taken for sent too early."""
+    judged = Account.came
+
+    def late(self: Account, segment: Segment) -> None:
+        judged(self, segment)
+        self.came_ns += 50_000_000 if self.came_ns == segment.stamp_ns else 0
+
+    monkeypatch.setattr(Account, "came", late)
+    [record] = play(tmp_path, *suite("window/test_zero_window.py::test_first_probe_comes_after_a_time_out"))
+    assert record["verdict"] == "not-applicable"
+    assert record["reason"].startswith("needs an application that sends at once; what the echo port was sent came back")
 
 
 # -- what the target has to have taken ---------------------------------------------------------------------------------

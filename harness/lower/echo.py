@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _LATEST_ACK_S: Final = 0.5
 """Within this time an acknowledgement has to come (RFC 9293, 3.8.6.3)."""
+_AT_ONCE_NS: Final = 20_000_000
+"""Cases about a closed window count from the application's call, and bear so much: a tenth of the least time-out."""
 _HEADERS: Final = {False: 40, True: 60}
 _DEFAULT_MSS: Final = {False: 536, True: 1220}
 
@@ -40,6 +42,7 @@ def have_sent(peer: Peer, data: bytes) -> Outcome:
     last = _last_in_order(peer)
     _require_one_segment(peer, last, data)
     _require_nothing_under_way(peer)
+    _require_promptness(peer)
     start = peer.account.acked or 0
     end = arithmetic.add(start, len(data))
     peer.case.note(f"echo: {len(data)} octets for the application to send back; our numbers count on behind them")
@@ -71,8 +74,7 @@ def _require_one_segment(peer: Peer, last: Segment, data: bytes) -> None:
     room = longest(peer.flow, peer.case.injector.link.mtu, peer.account.their_mss)
     room -= 12 if last.option(Kind.TIMESTAMPS) is not None else 0
     if len(data) > room:
-        raise NotApplicable(f"needs an application that sends more at a time than it is sent in one segment: "
-                            f"{len(data)} octets, and the echo port can be sent {room}")
+        raise NotApplicable("needs an application that sends more at a time than fits into a segment to the echo port")
 
 
 def _require_nothing_under_way(peer: Peer) -> None:
@@ -82,6 +84,20 @@ def _require_nothing_under_way(peer: Peer) -> None:
     if peer.unread or under_way:
         raise NotApplicable("needs an application that sends again before what it has sent was looked at; what an echo "
                             "port has sent has to be seen first")
+
+
+def _require_promptness(peer: Peer) -> None:
+    """Where the window is closed nothing shows when the application sends, so it has to have done so at once before."""
+    closed = not peer.account.window_is_open(peer.receive_next)
+    peer.case.injector.stamp()
+    if peer.inserted is not None and peer.account.came_ns > peer.inserted.stamp_ns and peer.echo_ns is None:
+        peer.echo_ns = peer.account.came_ns - peer.inserted.stamp_ns
+    if closed and peer.echo_ns is None:
+        raise NotApplicable("needs an application that sends at once into a closed window, and nothing has shown how "
+                            "soon the one behind the echo port does")
+    if closed and (peer.echo_ns or 0) > _AT_ONCE_NS:
+        raise NotApplicable("needs an application that sends at once; what the echo port was sent came back after more "
+                            f"than {_AT_ONCE_NS // 1_000_000} ms")
 
 
 def _await(peer: Peer, end: int) -> None:

@@ -70,6 +70,10 @@ class Peer:
         """The target's call that opens this connection, if it is the one that does."""
         self._inbox: deque[Arrival] = deque()
         self._history = History()
+        self.inserted: Transmission | None = None
+        """The last octets that were inserted."""
+        self.echo_ns: int | None = None
+        """How soon the target has answered such octets with its own, if it has."""
         self.opened = False
         """True once we have sent a SYN."""
         self._repeats_count = False
@@ -161,6 +165,7 @@ class Peer:
             encode(segment, self.flow), step=self.case.step("injector", self._ours(segment)), segment=segment)
         self._follow(segment, transmission)
         self.iss = arithmetic.add(self.iss, segment.length)
+        self.inserted = transmission
 
     def _ours(self, segment: Segment) -> str:
         return render(segment, seq_base=self.iss, ack_base=self.irs or 0)

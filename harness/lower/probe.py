@@ -69,6 +69,8 @@ class Account:
         """The last of ours that the target has to have taken: without SYN or RST, at its next number, well formed."""
         self.their_end: int | None = None
         """The number after all that the target has sent."""
+        self.came_ns = 0
+        """When the last octets came that the target had not sent before."""
         self.their_mss: int | None = None
         """The longest segment that the target's SYN asks for."""
         self.our_scale = False
@@ -140,6 +142,8 @@ class Account:
         if segment.has(SYN) and self.their_fin is not None:
             self._begin_anew()
         stamp_ns, end = segment.stamp_ns or 0, arithmetic.add(segment.seq or 0, segment.length)
+        if segment.payload and self.their_end is not None and arithmetic.lt(self.their_end, end):
+            self.came_ns = stamp_ns
         self.their_end = end if self.their_end is None else arithmetic.latest(self.their_end, end)
         if segment.has(SYN):
             mss = segment.option(Kind.MSS)
