@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the commands of `tcpqual` have in common at every level: their groups, and the tables that they print."""
+"""What the commands of `tcpqual` have in common at every level: their groups, and the lists that they print."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import click
 
@@ -31,6 +31,20 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def tell_list(entries: Sequence[Mapping[str, Any]], rows: Sequence[Sequence[str]], *, as_json: bool,
+              none: str = "") -> None:
+    """Print what a command `list` has found: as JSON, or as a table with its head; `none` if there is nothing."""
+    if as_json:
+        import json
+
+        click.echo(json.dumps(entries, indent=1, ensure_ascii=False))
+    elif none and not entries:
+        click.echo(none)
+    else:
+        for line in table(rows):
+            click.echo(line)
 
 
 def size(octets: int) -> str:

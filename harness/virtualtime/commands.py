@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from ..wire.errors import UsageError
-from ..words import CommandGroup, minute, size, table
+from ..words import CommandGroup, minute, size, tell_list
 
 _RELEASE: Final = "6.12"
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
@@ -87,21 +87,13 @@ def list_(as_json: bool) -> int:
     from ..targets.kernels import kernels
 
     known = kernels()
-    if as_json:
-        import json
-
-        click.echo(json.dumps([{"name": one.name, "release": one.release, "hz": one.hz, "source": one.source,
-                                "size": one.binary.stat().st_size, "built": one.built, "key": one.key,
-                                "folder": str(one.folder)} for one in known], indent=1, ensure_ascii=False))
-        return 0
-    if not known:
-        click.echo("no kernel is built; build one with `tcpqual kernel build`")
-        return 0
+    entries = [{"name": one.name, "release": one.release, "hz": one.hz, "source": one.source,
+                "size": one.binary.stat().st_size, "built": one.built, "key": one.key, "folder": str(one.folder)}
+               for one in known]
     rows = [("name", "release", "HZ", "size", "built", "source")]
     rows += [(one.name, one.release, str(one.hz), size(one.binary.stat().st_size), minute(one.built), one.source)
              for one in known]
-    for line in table(rows):
-        click.echo(line)
+    tell_list(entries, rows, as_json=as_json, none="no kernel is built; build one with `tcpqual kernel build`")
     return 0
 
 

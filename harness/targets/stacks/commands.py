@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import click
 
-from ...words import minute, size, table
+from ...words import minute, size, tell_list
 from ..pipe.commands import target as target
 
 
@@ -55,8 +55,6 @@ def list_(as_json: bool) -> int:
 
     One that was built from an older recipe or adapter is to be built again before it can be a target.
     """
-    import json
-
     from .build import everything
 
     rows = [("name", "version", "target", "state", "size", "built", "sources")]
@@ -73,11 +71,7 @@ def list_(as_json: bool) -> int:
                       "missing": missing, "size": octets, "built": stack.built if stack else None,
                       "sources": list(stack.sources) if stack else [], "key": stack.key if stack else None,
                       "program": str(stack.program) if stack else None})
-    if as_json:
-        click.echo(json.dumps(found, indent=1, ensure_ascii=False))
-        return 0
-    for line in table(rows):
-        click.echo(line)
+    tell_list(found, rows, as_json=as_json)
     return 0
 
 

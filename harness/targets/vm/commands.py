@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import click
 
-from ...words import CommandGroup, minute, size, table
+from ...words import CommandGroup, minute, size, tell_list
 
 
 def complete_image(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -54,20 +54,12 @@ def list_(as_json: bool) -> int:
     from .images import images
 
     known = images()
-    if as_json:
-        import json
-
-        click.echo(json.dumps([{"name": one.name, "release": one.release, "version": one.version, "hz": one.hz,
-                                "source": one.source, "size": one.size, "fetched": one.fetched,
-                                "kernel": str(one.kernel)} for one in known], indent=1, ensure_ascii=False))
-        return 0
-    if not known:
-        click.echo("no kernel is fetched; fetch one with `tcpqual vm fetch 6.1`")
-        return 0
+    entries = [{"name": one.name, "release": one.release, "version": one.version, "hz": one.hz,
+                "source": one.source, "size": one.size, "fetched": one.fetched, "kernel": str(one.kernel)}
+               for one in known]
     rows = [("name", "release", "HZ", "size", "fetched", "source")]
     rows += [(one.name, one.release, str(one.hz), size(one.size), minute(one.fetched), one.source) for one in known]
-    for line in table(rows):
-        click.echo(line)
+    tell_list(entries, rows, as_json=as_json, none="no kernel is fetched; fetch one with `tcpqual vm fetch 6.1`")
     return 0
 
 
