@@ -36,6 +36,7 @@ from .lower.case import Case
 from .lower.peer import Peer
 from .lower.verdict import Inconclusive, Mismatch, Verdict
 from .options import MARKERS, add_options
+from .process import check_writable, die_with_parent, enter_user_namespace_if_needed, kernel
 from .recorder import Recorder, one_line_of
 from .report.junit import properties
 from .requirements.catalogue import load
@@ -84,22 +85,22 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", line)
     config.stash[_LEFT_OUT] = []
     if hasattr(config, "workerinput"):
-        _die_with_parent()
+        die_with_parent()
         return
     with _usage():
         config.option.target = canonical(config.getoption("target"), virtual_time=config.getoption("virtual_time"),
                                          kernel=config.getoption("kernel"))
         profile = _profile(config)
         if _is_for_cases(config):
-            _check_writable(Path(config.getoption("results")))
+            check_writable(Path(config.getoption("results")))
             check_workers(profile, getattr(config.option, "numprocesses", None) or 0)
             if needs_namespaces(profile):
-                _enter_user_namespace_if_needed()
+                enter_user_namespace_if_needed()
             if is_alone(profile) and not config.option.collectonly:
                 _prove(config)
     real_clock = config.getoption("real_clock")
     run = {"tool": f"tcpqual {__version__}", "clock": clock_of(profile), "seed": config.getoption("seed"),
-           "kernel": _kernel()}
+           "kernel": kernel()}
     if _is_for_cases(config):
         from .suite import digest
 
@@ -188,39 +189,12 @@ def _stop(status: int, error: BaseException) -> int:
     return status
 
 
-def _kernel() -> str:
-    import platform
-
-    return f"{platform.system()} {platform.release()} {platform.machine()}"
-
-
 def _is_for_cases(config: pytest.Config) -> bool:
     """True if the command line is about cases: only then the process may change its rights."""
     asked = ("--target", "--virtual-time")
     if config.getoption("verdicts") or any(str(word).startswith(asked) for word in config.invocation_params.args):
         return True
     return any("cases" in Path(str(word).split("::")[0]).parts for word in config.args)
-
-
-def _check_writable(results: Path) -> None:
-    folder = next(folder for folder in results.absolute().parents if folder.exists())
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"--results {results}: {folder} cannot be written; name a file in a folder that can")
-
-
-def _enter_user_namespace_if_needed() -> None:
-    from .wire.netns import can_make_namespaces, enter_user_namespace
-
-    if not can_make_namespaces():
-        enter_user_namespace()
-
-
-def _die_with_parent() -> None:
-    """A worker ends with the controller, even if that is killed: nothing may be left behind."""
-    import ctypes
-    import signal
-
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 # -- collection -------------------------------------------------------------------------------------------------------
