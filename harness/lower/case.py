@@ -21,7 +21,7 @@ from ..wire import ip
 from ..wire.clock import SECOND, Outcome
 from ..wire.errors import HarnessError, ScriptError
 from ..wire.frame import Frame
-from ..wire.icmp import IcmpMessage, IcmpType, Icmpv6Type, decode_icmp, icmp_echo
+from ..wire.icmp import IcmpMessage, decode_icmp
 from ..wire.ip import Packet
 from ..wire.notation import render
 from ..wire.segment import ACK, SYN, Flow, Segment
@@ -30,6 +30,7 @@ from .fingerprint import Pins, judge_icmp
 from .injector import Injector, Transmission
 from .narrator import Narrator
 from .peer import Peer
+from .sentinel import prove_alive
 from .timing import Timing
 from .verdict import NOTHING_MORE, Mismatch, Step
 
@@ -367,25 +368,7 @@ class Case(Narrator):
         The wire keeps its order, so whatever the target sends at once upon an earlier stimulus has arrived by then. A
         target that is known to refuse nothing is sent an echo request instead. Raises Inconclusive without the answer.
         """
-        if self.profile.sentinel() == "echo":
-            self._echo()
-            return
-        probe = self.peer()
-        self.note("sentinel: a SYN to a closed port proves that path and target are alive")
-        with self.preamble():
-            probe.send("S 0:0(0) win 65535")
-            probe.expect("R. 0:0(0) ack 1")
-        self.forget(probe)
-
-    def _echo(self) -> None:
-        """Raises Inconclusive if an echo request (RFC 792; RFC 4443, 4.1) is not answered."""
-        ends = self.addresses
-        self.note("sentinel: an echo request proves that path and target are alive")
-        with self.preamble():
-            request = icmp_echo(source=ends.local, destination=ends.target, identifier=self.port(), body=b"sentinel")
-            self.send_packet(request, "ICMP echo request")
-            kind = Icmpv6Type.ECHO_REPLY if len(ends.target) == 16 else IcmpType.ECHO_REPLY
-            self.expect_icmp(kind, 0, quoting=request[-len(b"sentinel"):])
+        prove_alive(self)
 
     def finish(self) -> None:
         """Judge what nobody expected and what the oracle saw. Raises Mismatch for the worst of it."""
