@@ -8,15 +8,15 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..wire import ip
 from ..wire import seq as arithmetic
 from ..wire.clock import SECOND
-from ..wire.codec import decode, encode
+from ..wire.codec import encode
 from ..wire.errors import ScriptError
-from ..wire.notation import Notation, parse, render
+from ..wire.notation import render
 from ..wire.segment import ACK, PSH, RST, SYN, Flow, Segment
 from . import stream
 from .asking import require_state, require_to_last
+from .draft import drafted, name_of, own_segment
 from .injector import Transmission
 from .matching import Pattern, Spec, describe, differences, pattern_of
 from .oracle import Oracle
@@ -90,11 +90,12 @@ class Peer:
         """
         segment: Segment | None
         if isinstance(what, (str, Segment)):
-            segment = self._segment(parse(what) if isinstance(what, str) else what, fields)
-            packet, text = encode(segment, self.flow), self._ours(segment)
+            segment = self._segment(what, fields)
+            packet = encode(segment, self.flow)
         else:
             packet = bytes(what)
-            segment, text = self._foreign(packet)
+            segment = own_segment(packet, self.flow.local_port)
+        text = name_of(packet) if segment is None else self._ours(segment)
         if segment is not None:
             self.case.foresee(self, segment)
         transmission = self.case.injector.send_packet(packet, step=self.case.step("injector", text), segment=segment)
@@ -104,7 +105,7 @@ class Peer:
 
     def packet(self, what: str | Segment, **fields: Any) -> tuple[Segment, bytes]:
         """What `send` would send, unsent: for what goes out in another form, such as fragments. Raises ScriptError."""
-        segment = self._segment(parse(what) if isinstance(what, str) else what, fields)
+        segment = self._segment(what, fields)
         self.case.foresee(self, segment)
         return segment, encode(segment, self.flow)
 
@@ -113,37 +114,16 @@ class Peer:
         self._follow(segment, transmission)
         self.last = transmission
 
-    def _segment(self, what: Notation | Segment, fields: dict[str, Any]) -> Segment:
-        if isinstance(what, Notation):
-            if what.more_options or any(pattern.optional for pattern in what.options or ()):
-                raise ScriptError(f"send {what.text!r}: `...` and `?` say nothing that can be sent; list the options")
-            place = max(what.seq - 1, 0)
-            payload = stream.octets("injector", place, what.length) if what.payload is None else what.payload
-            what = Segment(
-                flags=what.flags,
-                seq=arithmetic.add(self.iss, what.seq),
-                ack=None if what.ack is None else arithmetic.add(self.irs or 0, what.ack),
-                window=what.window,
-                urgent=what.urgent,
-                options=tuple(pattern.option(self.irs or 0) for pattern in what.options or ()),
-                payload=payload,
-            )
+    def _segment(self, what: str | Segment, fields: dict[str, Any]) -> Segment:
+        draft = drafted(what, seq_base=self.iss, ack_base=self.irs or 0)
         if fields:
-            what = replace(what, **fields)
+            draft = replace(draft, **fields)
         return replace(
-            what,
-            seq=self.send_next if what.seq is None else what.seq,
-            ack=(self.receive_next if what.has(ACK) else 0) if what.ack is None else what.ack,
-            window=self.window if what.window is None else what.window,
+            draft,
+            seq=self.send_next if draft.seq is None else draft.seq,
+            ack=(self.receive_next if draft.has(ACK) else 0) if draft.ack is None else draft.ack,
+            window=self.window if draft.window is None else draft.window,
         )
-
-    def _foreign(self, packet: bytes) -> tuple[Segment | None, str]:
-        known = ip.dissect(packet)
-        segment = decode(known, outgoing=True) if known is not None and not known.fragment else None
-        if segment is not None and segment.source_port == self.flow.local_port:
-            return segment, self._ours(segment)
-        kind = "fragment" if known is not None and known.fragment else "packet"
-        return None, f"IP {kind}, {len(packet)} octets"
 
     def _follow(self, segment: Segment | None, transmission: Transmission) -> None:
         if segment is None:
