@@ -268,6 +268,7 @@ def test_the_window_of_a_reset_that_a_connection_sends() -> None:
     exchange = Exchange(abort_window=0, right_edge_octets=200).opened(window=1000)
     assert exchange.hear(RST | ACK, seq=1, window=0) == []
     assert exchange.hear(RST | ACK, seq=1, window=1) == ["abort_window: win 0 / win 1"]
+    assert exchange.hear(ACK, seq=1, window=1000) == []
     assert Exchange(abort_window=0).hear(RST | ACK, seq=-THEIRS, window=1) == []
     assert Exchange(right_edge_octets=200).opened(window=1000).hear(RST | ACK, seq=1, window=0) == [
         "right_edge_octets: win 1000 / win 0"]

@@ -781,6 +781,36 @@ def test_what_is_left_of_a_connection_is_reset(target):
         assert sum(bool(segment and segment.has(RST)) for segment in sent) == resets
 
 
+def resets_of(case):
+    """The resets with which a case has cleaned up behind itself."""
+    sent = [decode(packet) for frame, _ in case.trace
+            if frame.outgoing and (packet := ip.dissect(frame.data[14:])) is not None]
+    return [segment for segment in sent if segment is not None and segment.has(RST)]
+
+
+def test_what_is_left_is_reset_at_the_number_that_the_target_has_acknowledged_too(target):
+    target.script_upper().states = ["ESTABLISHED"]
+    case = target.case()
+    peer = case.peer()
+    opened(target, peer)
+    peer.send("P. 70001:70011(10) ack 1")
+    case.close()
+    assert [arithmetic.diff(reset.seq, peer.iss) for reset in resets_of(case)] == [70011, 1]
+
+
+def test_what_is_left_in_syn_sent_is_reset_with_the_number_of_the_syn(target):
+    target.script_upper().states = ["SYN-SENT"]
+    case = target.case()
+    peer = case.peer()
+    target.serve(peer)
+    target.say(peer, "S 0:0(0)")
+    peer.expect("S 0:0(0)")
+    case.close()
+    (reset,) = resets_of(case)
+    assert reset.has(ACK)
+    assert reset.ack == arithmetic.add(peer.irs, 1)
+
+
 def test_a_connection_that_never_was_is_not_reset(target, case, peer):
     peer.send("S 0:0(0) win 65535")
     case.close()

@@ -240,6 +240,8 @@ class Fingerprint:
             self._last_identification = number
         if not segment.has(ACK) or self._by_nobody(segment):
             return
+        if segment.has(RST) and self._pins.abort_window is not None:
+            return
         if segment.has(SYN):
             self._start = segment.ack
         elif self._edge is None:

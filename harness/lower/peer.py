@@ -441,9 +441,20 @@ class Peer:
         self._inbox = deque(arrival for arrival in self._inbox if (arrival.segment.stamp_ns or 0) <= after_ns)
 
     def reset_leftover(self) -> None:
-        """Reset what the case left of this connection on the target, so that it does not disturb the next."""
-        if (self.irs is not None or self.opened) and self.case.upper.state(self.flow) not in ("CLOSED", "TIME-WAIT"):
-            self.case.injector.send_packet(encode(Segment(flags=RST, seq=self.send_next), self.flow))
+        """Reset what the case left of this connection on the target, so that it does not disturb the next.
+
+        A reset counts at the number that the target expects alone (RFC 9293, 3.10.7.4): the next of ours, or where the
+        case has sent what was not taken, the last that the target has acknowledged. In SYN-SENT it counts if it
+        acknowledges the SYN (3.10.7.3).
+        """
+        gone = ("CLOSED", "TIME-WAIT")
+        if (self.irs is None and not self.opened) or self.case.upper.state(self.flow) in gone:
+            return
+        syn = self.account.bare_syn
+        acked = self.send_next if self.account.acked is None else self.account.acked
+        for number in dict.fromkeys((self.send_next, acked)):
+            reset = Segment(flags=RST if syn is None else RST | ACK, seq=number, ack=syn or 0)
+            self.case.injector.send_packet(encode(reset, self.flow))
 
     def stream(self, start: int, end: int) -> bytes:
         """Our octets from relative number `start` up to `end` (1 is the first after the SYN)."""
