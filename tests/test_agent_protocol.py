@@ -290,6 +290,12 @@ def test_usage(name: str, words: tuple[str, ...], why: str, key_file: Path, tmp_
     assert why in done.stderr
 
 
+def test_help_says_how_it_is_called(name: str) -> None:
+    done = subprocess.run([*command(name), "--help"], capture_output=True, text=True, check=False, timeout=LIMIT_S)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: tcpqual_agent (--listen ADDRESS:PORT | ")
+
+
 def test_key_file_of_ours(tmp_path: Path, key_file: Path) -> None:
     assert read_key(key_file) == KEY
     with pytest.raises(UsageError, match="No such file"):

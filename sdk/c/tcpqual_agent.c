@@ -1592,7 +1592,10 @@ int main(int count, char **words) {
             stdio = 1;
         else if (strcmp(words[i], "--procfs") == 0)
             by_proc = 1; /* states from /proc/net/tcp even where the kernel has sock_diag */
-        else
+        else if (strcmp(words[i], "--help") == 0) {
+            puts("usage: tcpqual_agent (--listen ADDRESS:PORT | --stdio | --device NAME) [--key FILE] [--procfs]");
+            return 0;
+        } else
             die(words[i], "not understood; --listen ADDRESS:PORT, --stdio or --device NAME, --key FILE, --procfs");
     }
     if ((where != NULL) + (device != NULL) + stdio != 1)

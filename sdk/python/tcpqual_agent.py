@@ -919,6 +919,9 @@ def main(words):
             chosen[word] = rest.pop(0)
         elif word in ("--stdio", "--procfs"):
             chosen[word] = ""  # --procfs: states from /proc/net/tcp even where the kernel has sock_diag
+        elif word == "--help":
+            print("usage: tcpqual_agent (--listen ADDRESS:PORT | --stdio | --device NAME) [--key FILE] [--procfs]")
+            return
         else:
             die(word, "not understood; --listen ADDRESS:PORT, --stdio or --device NAME, --key FILE, --procfs")
     if sum(way in chosen for way in ("--listen", "--stdio", "--device")) != 1:

@@ -169,7 +169,7 @@ def repeats_itself(bench: Bench) -> str:
     if first != second:
         raise Wrong("two processes answered the same packets otherwise; random numbers have to come from the "
                     "greeting's seed, and times from the requests")
-    return f"{len(first)} packets"
+    return f"{len(first)} packet{'s' if len(first) != 1 else ''}"
 
 
 def _said(bench: Bench) -> list[bytes]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from ...lower.case import Feed, Foresee
 from ...upper.base import UpperTester
+from ...wire.errors import UsageError
 from .device import Device
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ def _agent(device: Device, file: str) -> Driver:
 
     where = device.agent
     assert where is not None
-    key = read_key(Path(file).parent / where.key)
+    try:
+        key = read_key(Path(file).parent / where.key)
+    except UsageError as error:
+        raise UsageError(f"{file}: remote.agent.key: {error}") from None
 
     def connect() -> ByteStream:
         return over_tcp(str(where.address), where.port, limit_s=where.answer_limit_s)
