@@ -26,7 +26,7 @@ from harness.report.results import load
 from harness.targets.document import read_profile
 from harness.targets.profile import load_profile, profile_names
 from harness.targets.registry import make_target
-from harness.wire.errors import UsageError
+from harness.wire.errors import TargetError, UsageError
 
 MEASURED = ("initial_rto_s", "rto_min_s", "rto_max_s", "delayed_ack_max_s", "keepalive_time_s", "keepalive_interval_s",
             "fin_wait_2_s", "time_wait_s", "challenge_ack_interval_s", "reassembly_ipv4_s", "reassembly_ipv6_s",
@@ -295,3 +295,15 @@ def test_a_device_is_measured_at_its_own_addresses_and_in_its_own_families(tmp_p
     finally:
         target.close()
     assert seen["ipv6"] == (False, "the target's file has no address of it")
+
+
+def test_nothing_need_be_stated_of_a_clock_before_it_is_measured(tmp_path: Path) -> None:
+    file = tmp_path / "ecu.toml"
+    file.write_text('name = "ecu"\nkind = "remote"\ntitle = "ECU"\n\n[remote]\ninterface = "eth7"\nipv4 = "10.1.2.3"\n'
+                    'injector_ipv4 = "10.1.2.4"\nupper = "none"\nopen = { port = 9, application = "discard" }\n\n'
+                    '[timers]\ntick_s = 0.004\n')
+    known = load_profile(str(file))
+    with pytest.raises(TargetError, match="timer_rounding is not stated"):
+        known.timing()
+    timing = known.assuming_a_clock().timing()
+    assert (timing.tick_ns, timing.rounding) == (4_000_000, 0.125)

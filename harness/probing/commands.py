@@ -89,7 +89,7 @@ def _target(spec: str, command: tuple[str, ...]) -> Target:
         from ..wire.netns import get_rights
 
         get_rights()
-    return make_target(spec)
+    return make_target(spec, unmeasured=True)
 
 
 def _head(target: Target, spec: str, command: tuple[str, ...], name: str, output: Path | None) -> list[tuple[str, Any]]:

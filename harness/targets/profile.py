@@ -44,6 +44,9 @@ KINDS: Final = ("namespace", "uml", "vm", "pipe", "remote", "decoy", "model", "f
 
 Scalar = int | float | str | bool
 
+_CLOCK: Final = {"tick_s": 0.01, "timer_rounding": 0.125}
+"""How a clock ticks of which nothing is known."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
@@ -128,6 +131,10 @@ class Profile:
     def with_defaults(self) -> Profile:
         """The same with its default values in force."""
         return replace(self, short=False)
+
+    def assuming_a_clock(self) -> Profile:
+        """The same, before anything has been measured: a tick and lateness as of most stacks where none is stated."""
+        return replace(self, timers={name: Value(default=value) for name, value in _CLOCK.items()} | dict(self.timers))
 
     def with_version(self, version: str) -> Profile:
         """The same for this version of the target (Linux: the kernel release)."""

@@ -149,9 +149,14 @@ def needs_guest(profile: Profile) -> bool:
     return profile.kind == "uml" and surroundings() is None
 
 
-def make_target(spec: str, *, seed: int = 0, worker: int = 0, real_clock: bool = False) -> Target:
-    """Make the target, for the `worker`-th of several. Raises UsageError, LinkError or TargetError."""
+def make_target(spec: str, *, seed: int = 0, worker: int = 0, real_clock: bool = False,
+                unmeasured: bool = False) -> Target:
+    """Make the target, for the `worker`-th of several; `unmeasured`: its profile need not say how its clock ticks.
+
+    Raises UsageError, LinkError or TargetError.
+    """
     profile = parse_spec(spec, real_clock=real_clock)
+    profile = profile.assuming_a_clock() if unmeasured else profile
     made: Target = _module(profile).make(profile, spec, seed=seed, worker=worker)
     return made
 
