@@ -20,10 +20,11 @@ def begun_in_time(case, profile):
 
     Neither can it be played where no state is told: whoever is in doubt is waited for, and others repeat themselves.
     """
-    if not case.upper.state(case.peer().flow):
+    nobody = case.peer()
+    if not case.upper.state(nobody.flow):
         pytest.skip("not applicable: needs to be told states while handshakes are under way")
     with case.preamble():
-        case.peer().expect_state("CLOSED")
+        nobody.expect_state("CLOSED")
     if profile.states("backlog_counts") and profile.policy("backlog_counts") == "half-open":
         pytest.skip("not applicable: half-open connections take up the listener's room as well")
 
