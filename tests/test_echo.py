@@ -65,7 +65,8 @@ def test_more_cases_apply_and_none_fewer(tmp_path: Path) -> None:
     "data-given-up-early", "data-never-given-up", "old-ack-opens", "future-ack-opens", "no-push", "mss-ignored",
     "octets-counted-from-zero", "no-window-probe", "one-window-probe", "all-data-into-closed-window",
     "unknown-option-ends-the-list", "nop-ends-the-list", "options-at-even-places", "stamp-clock-stands",
-    "stamp-clock-too-fast", "malformed-mss-read"])
+    "stamp-clock-too-fast", "malformed-mss-read", "peers-window-ignored", "window-counted-from-next",
+    "scale-not-applied"])
 def test_who_breaks_a_rule_fails(tmp_path: Path, name: str) -> None:
     """The case by which a defect is noticed notices it here too; with the discard port alone it did not apply."""
     [defect] = [known for known in DEFECTS if known.name == name]
@@ -73,6 +74,16 @@ def test_who_breaks_a_rule_fails(tmp_path: Path, name: str) -> None:
     module, _, case = rest.partition("::")
     records = play(tmp_path, *suite(f"{topic}/test_{module}.py::test_{case}"), spec=f"model:{name}")
     assert any(noticed(defect, record) for record in records), [record["reason"] for record in records]
+
+
+@pytest.mark.parametrize(("name", "case"), [
+    ("stream-does-not-wrap", "isn/test_initial_numbers.py::test_any_initial_number_of_ours_is_taken"),
+    ("scale-without-agreement",
+     "options/test_window_scale.py::test_windows_of_the_target_are_not_shifted_without_agreement"),
+])
+def test_open_port_is_enough_to_see_it(tmp_path: Path, name: str, case: str) -> None:
+    records = play(tmp_path, *suite(case), spec=f"model:{name}", manner="discard")
+    assert "fail" in {record["verdict"] for record in records} <= {"fail", "pass"}
 
 
 def test_case_is_told_once(tmp_path: Path) -> None:
