@@ -195,6 +195,11 @@ class Peer:
         shortest = round(self.case.profile.timer("probe_timeout_min_s") * SECOND)
         return self._history.repeated_because_we_were_late(segment, self.case.injector, shortest)
 
+    @property
+    def repetitions(self) -> int:
+        """How many have been set aside because we were late; a target sends less at a time then (RFC 5681, 3.1)."""
+        return self._history.hasty
+
     def count_repeats(self) -> None:
         """From here on a repetition is a segment like any other: the case is about when and how often one comes."""
         self._repeats_count = True

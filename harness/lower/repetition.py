@@ -23,6 +23,8 @@ class History:
     def __init__(self) -> None:
         self._arrived: list[Segment] = []
         self._acknowledged: list[tuple[int, Transmission]] = []
+        self.hasty = 0
+        """How many have come again because we were late."""
 
     def came(self, segment: Segment) -> None:
         """Take note of a segment that the case has dealt with."""
@@ -50,6 +52,7 @@ class History:
             return False
         # What comes at once upon a repetition is one too many.
         self._arrived.append(segment)
+        self.hasty += 1
         return True
 
 
