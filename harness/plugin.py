@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from . import __version__
+from . import __version__, garbage
 from .item import (
     AdviceWarning,
     Run,
@@ -84,6 +84,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for line in MARKERS:
         config.addinivalue_line("markers", line)
     config.stash[_LEFT_OUT] = []
+    config.pluginmanager.register(garbage, "tcpqual-garbage")
     if hasattr(config, "workerinput"):
         die_with_parent()
         return
