@@ -239,6 +239,7 @@ def changed(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
     (changed(("run",), None), "run: null is not allowed; allowed: an object"),
     (changed(("summary", "pass"), 1.5), "summary.pass: 1.5 is not allowed; allowed: a whole number"),
     (changed(("left_out", 1), {"id": 3}), "left_out[1].id: 3 is not allowed; allowed: a text (and 2 more)"),
+    (changed(("run", "interrupted"), 1), "run.interrupted: 1 is not allowed; allowed: true or false"),
     (changed(("schema",), True), "schema true; this tcpqual reads schema 1"),
     (changed(("schema",), 2), "schema 2; this tcpqual reads schema 1"),
 ])
@@ -248,6 +249,12 @@ def test_the_line_says_where_what_and_what_is_allowed(tmp_path: Path, bad: Any, 
     with pytest.raises(UsageError) as error:
         load(file)
     assert str(error.value).startswith(f"{file}: {says}")
+
+
+def test_a_run_that_was_interrupted_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(changed(("run", "interrupted"), True)))
+    assert load(file)["run"]["interrupted"] is True
 
 
 def test_lists_in_lists_without_end_are_refused(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def _converter() -> Converter:
     from cattrs.gen.typeddicts import make_dict_structure_fn
 
     converter = Converter(detailed_validation=True)
-    for kind, hook in ((str, _text), (int, _whole), (float, _number)):
+    for kind, hook in ((str, _text), (int, _whole), (float, _number), (bool, _truth)):
         converter.register_structure_hook(kind, hook)
     made_by: tuple[tuple[Callable[[Any], bool], Callable[..., _Hook], type, str], ...] = (
         (lambda kind: get_origin(kind) is list, list_structure_factory, list, "a list"),
@@ -224,6 +224,10 @@ def _number(value: Any, _: Any) -> float:
     if type(value) not in (int, float) or not -_LIMIT <= value < _LIMIT:
         _refuse(value, "a number")
     return float(value)
+
+
+def _truth(value: Any, _: Any) -> bool:
+    return value if isinstance(value, bool) else _refuse(value, "true or false")
 
 
 def _refuse(value: Any, due: str) -> NoReturn:
