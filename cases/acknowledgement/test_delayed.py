@@ -76,23 +76,24 @@ def test_acknowledgement_is_held_back_as_long_as_the_profile_says(peer, listener
 def test_acknowledgement_rides_on_the_answer(peer, listener):
     """In a conversation the question is acknowledged by the answer, not by a segment of its own before it.
 
-    One that was held back and left before the application had answered does not count: then the application was slow.
+    On a busy machine the application may answer so late that nobody can have waited for it; in three conversations it
+    does not.
     """
     connection = in_conversation(peer, listener)
+    alone = 0
     for at in range(61, 91, 10):
-        question = peer.send(f"P. {at}:{at + 10}(10) ack {at}")
+        both, one = f"P. {at}:{at + 10}(10) ack {at + 10}", f". {at}:{at}(0) ack {at + 10}"
+        peer.send(f"P. {at}:{at + 10}(10) ack {at}")
         connection.expect_data(10)
         answered = peer.case.moment()
         connection.send(10)
-        answer = peer.expect_one_of([f"P. {at}:{at + 10}(10) ack {at + 10}", f". {at}:{at}(0) ack {at + 10}"])
+        answer = peer.expect_one_of([both, one])
         if not answer.payload:
-            in_vain = answer.stamp_ns < answered.stamp_ns
-            if not in_vain or answer.stamp_ns - question.stamp_ns <= peer.case.tolerance_ns:
-                peer.case.advise(expected=f"P. {at}:{at + 10}(10) ack {at + 10}", got=f". {at}:{at}(0) ack {at + 10}",
-                                 rule="RFC9293-SHLD-18")
-                in_vain = False
-            peer.expect(f"P. {at}:{at + 10}(10) ack {at + 10}")
-            if not in_vain:
+            alone += 1
+            if alone == 3 or answer.stamp_ns >= answered.stamp_ns:
+                peer.case.advise(expected=both, got=one, rule="RFC9293-SHLD-18")
+            peer.expect(both)
+            if answer.stamp_ns >= answered.stamp_ns:
                 return
         peer.send(f". {at + 10}:{at + 10}(0) ack {at + 10}")
 
@@ -102,23 +103,26 @@ def test_acknowledgement_rides_on_the_answer(peer, listener):
 def test_two_small_segments_share_an_acknowledgement(peer, listener):
     """In a conversation two small segments close together are acknowledged once, with the number after both.
 
-    Who answers the first at once has not held back, which is advised only: nothing says that the second was there. Once
-    both have been there for a while, an acknowledgement of the first alone breaks the rule to aggregate.
+    Who answers the first at once has not held back, which is advised only: nothing says that the second was there. On a
+    busy machine the second may leave late; one time in three it does not. Once both have been there for a while, an
+    acknowledgement of the first alone breaks the rule to aggregate.
     """
     in_conversation(peer, listener)
-    peer.send("P. 61:71(10) ack 61")
-    first = peer.last
-    peer.send("P. 71:81(10) ack 61")
-    second = peer.last
-    both, one = ". 61:61(0) ack 81", ". 61:61(0) ack 71"
-    came = peer.expect_one_of([both, one], after(0.0, LATEST_S, since=first), rule="RFC9293-MUST-40")
-    if came.ack == seq.add(peer.iss, 71):
+    for at in (61, 81, 101):
+        first, second = peer.send(f"P. {at}:{at + 10}(10) ack 61"), peer.send(f"P. {at + 10}:{at + 20}(10) ack 61")
+        both, one = f". 61:61(0) ack {at + 20}", f". 61:61(0) ack {at + 10}"
+        came = peer.expect_one_of([both, one], after(0.0, LATEST_S, since=first), rule="RFC9293-MUST-40")
+        if came.ack == seq.add(peer.iss, at + 20):
+            break
         late_s = seconds_between(second, came)
         if late_s > BOTH_THERE_S + peer.case.tolerance_ns / SECOND:
             raise peer.case.mismatch(expected=both, got=f"{one}, {late_s:.3f} s behind the second segment",
                                      rule="RFC9293-MUST-58", fields=("ack",))
-        peer.case.advise(expected=both, got=one, rule="RFC9293-SHLD-18")
+        if at == 101 or came.stamp_ns >= second.stamp_ns:
+            peer.case.advise(expected=both, got=one, rule="RFC9293-SHLD-18")
         peer.expect(both, after(0.0, LATEST_S, since=second), rule="RFC9293-MUST-40")
+        if came.stamp_ns >= second.stamp_ns:
+            break
     peer.expect_silence()
 
 
@@ -132,16 +136,18 @@ def test_every_second_full_segment_is_acknowledged_at_once(peer, listener, famil
     connection = in_conversation(peer, listener) if talk else established(peer, listener)
     first, size = (61 if talk else 1), FULL_SIZE[family]
     connection.reading_matters()
-    waiting = 0
+    acknowledged = first
     for at in range(first, first + 30 * size, size):
-        peer.send(f". {at}:{at + size}({size}) ack {first}")
+        sent = peer.send(f". {at}:{at + size}({size}) ack {first}")
         if read:
             connection.expect_data(size)
         due = f". {first}:{first}(0) ack {at + size}"
-        sent = peer.last
-        peer.expect_silence(allow=[due])
-        waiting = waiting + 1 if peer.last is sent else 0
-        if waiting == 2:
+        # On a busy machine the one before has been acknowledged by itself by now, having waited for this one in vain.
+        before = [f". {first}:{first}(0) ack {at}"] if acknowledged < at else []
+        peer.expect_silence(allow=[*before, due])
+        if peer.last is not sent:
+            acknowledged = seq.diff(peer.last.ack, peer.iss)
+        if at + size - acknowledged >= 2 * size:
             raise peer.case.mismatch(expected=due, got="nothing")
 
 
